@@ -1,0 +1,75 @@
+"""Files -> a folder, all of them or none: written beside the old build, then exchanged with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from reliary.artifacts import File
+
+MANIFEST = "manifest.json"
+
+
+class NotABuild(Exception):
+    """The target folder holds things that no build put there; replacing it would lose them."""
+
+
+def manifest(files: Iterable[File], release: str) -> File:
+    """`manifest.json`: version, digest of the definitions, and size and sha256 of each file."""
+    rows = {
+        file.path: {"bytes": len(raw := file.text.encode()), "sha256": hashlib.sha256(raw).hexdigest()}
+        for file in sorted(files, key=lambda file: file.path)
+    }
+    content = {"reliary": version("reliary"), "definitions_sha256": release, "files": rows}
+    return File(MANIFEST, json.dumps(content, indent=2) + "\n")
+
+
+def write_build(files: tuple[File, ...], release: str, folder: Path) -> None:
+    """Replaces `folder` by a build of these files and their manifest. Until the exchange the old one is untouched.
+
+    Raises `NotABuild` when the folder has content but no manifest, OSError when the disk refuses.
+    """
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise NotABuild(f"{folder} is not empty and holds no {MANIFEST}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for file in (*files, manifest(files, release)):
+            _write(fresh, file)
+        fresh.chmod(0o755)
+        _exchange(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write(folder: Path, file: File) -> None:
+    inside = PurePosixPath(file.path)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise ValueError(f"{file.path} would leave the build")
+    path = folder / inside
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(file.text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Puts `fresh` where `folder` is. If the second step fails, the first is undone."""
+    old = fresh.with_name(fresh.name + ".old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,318 @@
+"""What the definitions mean: frozen values with units in their names, and nothing of YAML.
+
+Every builder takes a `Stack` and gives artifacts. Durations are whole seconds, money is USD, objectives and
+limits are `Decimal`, so that 99.95 stays 99.95 in every file that is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+Severity: TypeAlias = Literal["critical", "warning", "general", "page", "ticket"]
+Kind: TypeAlias = Literal["indicator", "health", "slo", "cost", "platform"]
+Scope: TypeAlias = Literal["all", "vip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A job that Prometheus scrapes, and the URLs that the blackbox exporter probes for it."""
+
+    name: str
+    targets: tuple[str, ...]
+    metrics_path: str
+    probes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Spend limits in USD for 30 days and one tenant."""
+
+    warn_usd: Decimal
+    critical_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    name: str
+    description: str
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer. `objectives` maps an SLO's name to this tenant's own objective in percent."""
+
+    id: str
+    name: str
+    tier: str
+    vip: bool
+    objectives: tuple[tuple[str, Decimal], ...]
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A counter, with matchers or without: the compiler adds `increase` and the sum per tenant."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """PromQL that gives events per tenant within `{window}`; it is proven to keep the tenant label."""
+
+    text: str
+
+
+Events: TypeAlias = Selector | Query
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Events of which some are counted as `good` or as `bad`; `part` says which of the two `counted` is."""
+
+    counted: Events
+    part: Literal["good", "bad"]
+    total: Events
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Requests of a classic histogram; good ones took at most `within_seconds`, which is one of its buckets."""
+
+    histogram: Selector
+    within_seconds: Decimal
+
+
+Source: TypeAlias = Ratio | Latency
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """A ratio per tenant over `over_seconds`, as a share (0..1) or as a percentage (0..100).
+
+    The value is the share of what the definition counts: of good events for `good`, of bad ones for `bad`.
+    """
+
+    name: str
+    description: str
+    source: Ratio
+    over_seconds: int
+    percent: bool
+
+    @property
+    def scale(self) -> int:
+        """100 for a percentage, 1 for a share."""
+        return 100 if self.percent else 1
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.source.part == "good"
+
+
+@dataclass(frozen=True, slots=True)
+class BurnTier:
+    """One pair of windows of a burn-rate table: alert when both burn faster than `factor`."""
+
+    severity: Literal["page", "ticket"]
+    long_seconds: int
+    short_seconds: int
+    budget_share: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """A class of objectives, one vectorised set of rules for all tenants.
+
+    `default` is the objective in percent of a tenant that is in no tier of `by_tier`; lookup is tenant, tier, default.
+    """
+
+    name: str
+    description: str
+    source: Source
+    default: Decimal
+    by_tier: tuple[tuple[str, Decimal], ...]
+    window_seconds: int
+    burn: tuple[BurnTier, ...]
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """An alert on an indicator, or on the health score when `indicator` is `health_score`."""
+
+    alert: str
+    indicator: str
+    direction: Literal["<", ">"]
+    limit: Decimal
+    for_seconds: int
+    severity: Severity
+    scope: Scope
+    summary: str
+    first_steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part of the health score: `zero` and `full` are the indicator's values that score 0 and 100."""
+
+    name: str
+    indicator: str
+    weight: int
+    zero: Decimal
+    full: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class HealthScore:
+    """A weighted score from 0 to 100; a component below `floor_below` caps it at `floor_ceiling`."""
+
+    profile: str
+    over_seconds: int
+    components: tuple[Component, ...]
+    floor_below: Decimal
+    floor_ceiling: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD for `per` units of a counter."""
+
+    resource: str
+    counter: Selector
+    per: Decimal
+    usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    prices: tuple[Price, ...]
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDuty:
+    routing_key_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    channel: str
+    url_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    url: str
+
+
+Channel: TypeAlias = PagerDuty | Slack | Email | Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    name: str
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who gets an alert; an empty field matches all. The first route that matches wins."""
+
+    to: str
+    severity: Severity | None
+    kind: Kind | None
+    scope: Scope
+    respond_within_seconds: int | None
+
+    @property
+    def catches_all(self) -> bool:
+        return self.severity is None and self.kind is None and self.scope == "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    smarthost: str
+    sender: str
+    username: str | None
+    password_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One value on a board. `shows` is an indicator, `health_score` or `cost`; levels ascend."""
+
+    title: str
+    description: str
+    shows: str
+    form: Literal["gauge", "stat", "timeseries"]
+    levels: tuple[Decimal, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    uid: str
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A workload of ours that `reliary up` starts in place of `service`; peak requests a second by tier."""
+
+    service: str
+    seed: int
+    requests_per_second: tuple[tuple[str, Decimal], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Everything that the definitions say, resolved and checked. The one input of every builder."""
+
+    name: str
+    namespace: str
+    tenant_label: str
+    scrape_interval_seconds: int
+    evaluation_interval_seconds: int
+    retention_seconds: int
+    pins: str
+    runbook_base_url: str | None
+    services: tuple[Service, ...]
+    tiers: tuple[Tier, ...]
+    tenants: tuple[Tenant, ...]
+    indicators: tuple[Indicator, ...]
+    slos: tuple[Slo, ...]
+    thresholds: tuple[Threshold, ...]
+    health: HealthScore | None
+    costs: Costs | None
+    receivers: tuple[Receiver, ...]
+    routes: tuple[Route, ...]
+    smtp: Smtp | None
+    boards: tuple[Board, ...]
+    demo: Demo | None
+
+    @property
+    def vips(self) -> tuple[Tenant, ...]:
+        return tuple(tenant for tenant in self.tenants if tenant.vip)
+
+    def indicator(self, name: str) -> Indicator:
+        """The indicator of that name. The spec reader has already refused definitions that name an unknown one."""
+        return next(indicator for indicator in self.indicators if indicator.name == name)
+
+    def objective(self, slo: Slo, tenant: Tenant) -> Decimal:
+        """The objective in percent that holds for a tenant: its own, else its tier's, else the class default."""
+        return dict(tenant.objectives).get(slo.name, dict(slo.by_tier).get(tenant.tier, slo.default))
+
+    def budget(self, tenant: Tenant) -> Budget | None:
+        """The 30-day spend limits of a tenant: its own, else its tier's, else the default; None without prices."""
+        if self.costs is None:
+            return None
+        tier = next(tier for tier in self.tiers if tier.name == tenant.tier)
+        return tenant.budget or tier.budget or self.costs.budget

@@ -1,0 +1,278 @@
+"""The keys that definitions may have, as data: what the spec reader accepts and what `reliary schema` publishes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from reliary.shapes import Choice, Duration, Either, Flag, JsonSchema, Key, List, Map, Number, Record, Shape, Text
+
+NAME = Text("a name", r"[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, starting with a letter", 60)
+SERIES_NAME = Text("a series name", r"[a-z][a-z0-9_]*", "lower-case letters, digits and _, starting with a letter", 60)
+LABEL_NAME = Text("a label name", r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", "letters, digits and _, not starting with __", 60)
+ALERT_NAME = Text("an alert name", r"[A-Z][A-Za-z0-9]*", "letters and digits, starting with a capital: CacheDrop", 80)
+TENANT_ID = Text(
+    "a tenant id",
+    r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._@+-]*",
+    "letters, digits and . _ @ + - , starting with a letter or digit, without two dots in a row",
+    128,
+)
+BOARD_UID = Text("a board id", r"[a-z0-9][a-z0-9-]*", "lower-case letters, digits and -", 40)
+ADDRESS = Text("an address", r"[A-Za-z0-9._-]+:[0-9]{1,5}", "host:port", 255)
+URL = Text("a URL", r"https?://[^\s\"'<>{}|\\^`\x00-\x1f\x7f]+", "http:// or https:// and a host", 500)
+PATH = Text("a path", r"/[A-Za-z0-9._~/-]*", "a path that starts with /", 200)
+EMAIL = Text("an e-mail address", r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", "name@example.com", 254)
+SECRET = Text(
+    "the name of a secret file",
+    r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    "the plain name of a file in the folder secrets/, without a path",
+    80,
+    "B127",
+)
+CHANNEL = Text("a channel", r"[#@][A-Za-z0-9._-]+", "#channel or @person", 80)
+LINE = Text()
+PROMQL = Text("PromQL", r"[^\x00\ud800-\udfff]*", "a counter, with matchers or without, or PromQL", 2000)
+CONDITION = Text(
+    "a condition",
+    r"[a-z][a-z0-9_]* *[<>] *[0-9]+(?:\.[0-9]+)?",
+    "an indicator or health_score, < or >, and a number: cache_hit_ratio < 0.30",
+    120,
+)
+
+SEVERITIES = ("critical", "warning", "general")
+ROUTED_SEVERITIES = (*SEVERITIES, "page", "ticket")
+KINDS = ("indicator", "health", "slo", "cost", "platform")
+
+
+def _number(what: str, minimum: str, maximum: str) -> Number:
+    return Number(what, Decimal(minimum), Decimal(maximum))
+
+
+PERCENT = Number(
+    "an objective in percent",
+    Decimal(0),
+    Decimal(100),
+    inclusive=False,
+    code="B114",
+    reason="is no objective: 100 leaves no error budget, so no burn rate can be computed, and 0 asks for nothing",
+    advice="Use more than 0 and at most 99.999, or write a threshold alert on an indicator.",
+)
+USD = _number("an amount in USD", "0.000000001", "1000000000")
+SCOPE = Choice(
+    ("all", "vip"),
+    "B118",
+    "Write `vip`, and set `vip: true` on each VIP tenant: a pattern guesses who they are, and pages for strangers.",
+)
+BUDGET = Record(
+    {
+        "warn": Key(USD, "USD in 30 days at which a warning goes out", True),
+        "critical": Key(USD, "USD in 30 days that must not be passed", True),
+    }
+)
+_LITERAL = "a secret does not belong into a definition: this file is kept in version control."
+
+
+def _literal(instead: str) -> tuple[str, str, str]:
+    return ("B127", _LITERAL, f"Put it into a file in secrets/ and write `{instead}: <name of that file>`.")
+
+
+SERVICE = Record(
+    {
+        "scrape": Key(List(ADDRESS), "addresses that serve /metrics", True),
+        "metrics_path": Key(PATH, "where the metrics are, /metrics unless said"),
+        "probe": Key(List(URL), "URLs that must answer with 2xx"),
+    }
+)
+TIER = Record(
+    {
+        "description": Key(LINE, "what this plan is"),
+        "budget": Key(BUDGET, "spend limits of a tenant of this tier"),
+    }
+)
+TENANT = Record(
+    {
+        "id": Key(TENANT_ID, "the value of the tenant label", True),
+        "tier": Key(NAME, "one of the tiers", True),
+        "name": Key(LINE, "what people call this tenant"),
+        "vip": Key(Flag(), "true for a customer whose alerts page at once"),
+        "objectives": Key(Map(SERIES_NAME, PERCENT), "objectives in percent by SLO, in place of the tier's"),
+        "budget": Key(BUDGET, "spend limits in place of the tier's"),
+    }
+)
+_EVENTS: dict[str, Key] = {
+    "description": Key(LINE, "what is counted, in a few words"),
+    "good": Key(PROMQL, "counter of good events"),
+    "bad": Key(PROMQL, "counter of bad events"),
+    "total": Key(PROMQL, "counter of all events"),
+}
+INDICATOR = Record(
+    {
+        **_EVENTS,
+        "total": Key(PROMQL, "counter of all events", True),
+        "over": Key(Duration(), "the window of the ratio, such as 5m", True),
+        "as": Key(Choice(("ratio", "percent")), "ratio (0 to 1, the default) or percent (0 to 100)"),
+    }
+)
+SLO = Record(
+    {
+        **_EVENTS,
+        "histogram": Key(PROMQL, "a classic histogram, without _bucket, for a latency SLO"),
+        "within": Key(Duration(), "the bucket of the histogram that is still good"),
+        "objective": Key(
+            Either(PERCENT, Map(NAME, PERCENT)), "percent of good events; or by tier, with `default`", True
+        ),
+        "window": Key(Duration(7 * 86400, 90 * 86400), "rolling window, 7d to 90d", True),
+        "alerts": Key(NAME, "burn-rate table in rules/windows.yml, `google` unless said"),
+        "owner": Key(NAME, "the team that answers for it"),
+    }
+)
+THRESHOLD = Record(
+    {
+        "when": Key(CONDITION, "condition: cache_hit_ratio < 0.30", True),
+        "for": Key(Duration(), "how long it must hold", True),
+        "severity": Key(Choice(SEVERITIES), "critical, warning or general", True),
+        "tenants": Key(SCOPE, "all (the default) or vip"),
+        "summary": Key(LINE, "one sentence for the person who is called", True),
+        "first_steps": Key(List(LINE), "what to look at first; becomes the runbook"),
+    }
+)
+COMPONENT = Record(
+    {
+        "indicator": Key(SERIES_NAME, "an indicator", True),
+        "weight": Key(_number("a weight", "1", "100"), "share of the score; all weights give 100", True),
+        "zero": Key(_number("a value", "0", "1000000"), "value of the indicator that scores 0", True),
+        "full": Key(_number("a value", "0", "1000000"), "value of the indicator that scores 100", True),
+    }
+)
+HEALTH = Record(
+    {
+        "profile": Key(NAME, "name of this way to score", True),
+        "over": Key(Duration(), "window of the components", True),
+        "components": Key(Map(NAME, COMPONENT), "parts of the score", True),
+        "floor": Key(
+            Record(
+                {
+                    "below": Key(_number("a score", "0", "100"), "a component under this score has collapsed", True),
+                    "ceiling": Key(_number("a score", "0", "100"), "highest score left when one collapsed", True),
+                }
+            ),
+            "what a collapsed component does to the score; 20 and 59 unless said",
+        ),
+    }
+)
+PRICE = Record(
+    {
+        "counter": Key(PROMQL, "counter of what is paid for", True),
+        "per": Key(_number("a number of units", "0.000001", "1000000000000"), "units for that price, 1 unless said"),
+        "usd": Key(USD, "price in USD", True),
+    }
+)
+RECEIVER = Record(
+    {
+        "pagerduty": Key(
+            Record(
+                {"routing_key_file": Key(SECRET, "file in secrets/ with the Events v2 routing key", True)},
+                {"routing_key": _literal("routing_key_file"), "service_key": _literal("routing_key_file")},
+            ),
+            "a PagerDuty service",
+        ),
+        "slack": Key(
+            Record(
+                {
+                    "channel": Key(CHANNEL, "the channel", True),
+                    "url_file": Key(SECRET, "file in secrets/ with the webhook URL", True),
+                },
+                {"url": _literal("url_file"), "api_url": _literal("url_file")},
+            ),
+            "a Slack channel",
+        ),
+        "email": Key(List(EMAIL), "addresses"),
+        "webhook": Key(URL, "URL that gets Alertmanager's JSON"),
+    }
+)
+ROUTE = Record(
+    {
+        "to": Key(NAME, "a receiver", True),
+        "severity": Key(Choice(ROUTED_SEVERITIES), "only alerts of this severity"),
+        "kind": Key(Choice(KINDS), "only alerts of this kind"),
+        "tenants": Key(SCOPE, "all (the default) or vip"),
+        "within": Key(Duration(), "how soon somebody is expected to answer"),
+    }
+)
+SMTP = Record(
+    {
+        "smarthost": Key(ADDRESS, "mail server, host:port", True),
+        "from": Key(EMAIL, "sender", True),
+        "username": Key(LINE, "user name at the mail server"),
+        "password_file": Key(SECRET, "file in secrets/ with the password"),
+    },
+    {"password": _literal("password_file")},
+)
+LEVELS = List(_number("a level", "0", "1000000000"))
+PANEL = Record(
+    {
+        "title": Key(LINE, "heading of the panel", True),
+        "description": Key(LINE, "what it shows; written for you unless given"),
+        "shows": Key(SERIES_NAME, "an indicator, health_score or cost", True),
+        "as": Key(Choice(("gauge", "stat", "timeseries")), "form of the panel, gauge unless said"),
+        "levels": Key(LEVELS, "the two values at which the colour changes; percentages for indicators", True),
+    }
+)
+BOARD = Record(
+    {"title": Key(LINE, "heading of the board", True), "panels": Key(List(PANEL), "panels in reading order", True)}
+)
+DEMO = Record(
+    {
+        "service": Key(NAME, "the service that the demo stands in for", True),
+        "seed": Key(_number("a whole number", "0", "1000000000"), "of the random traffic, 1 unless said"),
+        "requests_per_second": Key(Map(NAME, _number("a rate", "0.01", "1000")), "peak by tier", True),
+    }
+)
+
+TOP: dict[str, Key] = {
+    "stack": Key(NAME, "name of the stack"),
+    "namespace": Key(SERIES_NAME, "first part of the recorded series, the stack's name unless said"),
+    "tenant_label": Key(LABEL_NAME, "label that holds the tenant, tenant_id unless said"),
+    "scrape_interval": Key(Duration(1, 120), "how often metrics are read, 15s unless said"),
+    "evaluation_interval": Key(Duration(1, 120), "how often rules are evaluated, 30s unless said"),
+    "retention": Key(Duration(3600), "how long Prometheus keeps data, 35d unless said"),
+    "pins": Key(Choice(("seed", "patched", "supported")), "set of image versions, seed unless said"),
+    "runbook_base_url": Key(URL, "where the runbooks are published"),
+    "services": Key(Map(NAME, SERVICE), "what is scraped and probed"),
+    "tiers": Key(Map(NAME, TIER), "plans"),
+    "tenants": Key(List(TENANT), "customers"),
+    "indicators": Key(Map(SERIES_NAME, INDICATOR), "ratios per tenant"),
+    "slos": Key(Map(SERIES_NAME, SLO), "objectives with error budgets"),
+    "thresholds": Key(Map(ALERT_NAME, THRESHOLD), "alerts on an indicator or on the health score"),
+    "health_score": Key(HEALTH, "one number from 0 to 100 per tenant"),
+    "prices": Key(Map(SERIES_NAME, PRICE), "what usage costs"),
+    "budgets": Key(BUDGET, "spend limits of every tenant"),
+    "receivers": Key(Map(NAME, RECEIVER), "people and systems that get alerts"),
+    "routes": Key(List(ROUTE), "who gets which alert; the first that matches wins"),
+    "smtp": Key(SMTP, "the mail server"),
+    "boards": Key(Map(BOARD_UID, BOARD), "dashboards"),
+    "demo": Key(DEMO, "a workload of ours in place of a service"),
+}
+
+DEFINITIONS: Shape[object] = Record(TOP)
+
+WINDOW_TABLE = List(
+    Record(
+        {
+            "severity": Key(Choice(("page", "ticket")), "what the alert does", True),
+            "long": Key(Duration(), "long window", True),
+            "short": Key(Duration(), "short window", True),
+            "budget_share": Key(
+                _number("a share", "0.0001", "1"), "share of the budget spent in the long window", True
+            ),
+        }
+    )
+)
+
+
+def json_schema() -> JsonSchema:
+    """JSON Schema (draft 2020-12) of one definition file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Reliary definitions",
+        **DEFINITIONS.schema(),
+    }

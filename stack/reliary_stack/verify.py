@@ -1,0 +1,92 @@
+"""The real tools on a compiled build: promtool and amtool say whether Prometheus and Alertmanager would take it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from reliary.problems import Place, Problem, Severity, visible
+from reliary_stack.binaries import ToolMissing, ToolName, find_tool
+
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One run of a tool on some files of a build."""
+
+    code: str
+    name: str
+    tool: ToolName
+    words: tuple[str, ...]
+    files: str
+
+    def arguments(self, build: Path) -> list[str]:
+        return [*self.words, *(str(path.relative_to(build)) for path in sorted(build.glob(self.files)))]
+
+
+CHECKS = (
+    Check("B201", "promtool check config", "promtool", ("check", "config"), "prometheus.yml"),
+    Check("B202", "promtool check rules", "promtool", ("check", "rules"), "rules/*.yml"),
+    Check("B203", "promtool test rules", "promtool", ("test", "rules"), "tests/*.yml"),
+    Check("B301", "amtool check-config", "amtool", ("check-config",), "alertmanager.yml"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A check, and what it found: nothing when it passed."""
+
+    check: Check
+    problems: tuple[Problem, ...]
+
+
+def verify(build: Path) -> Iterator[Verdict]:
+    """Runs every check on a build, in order. A tool that is not here gives a problem of its own, never a pass."""
+    for check in CHECKS:
+        yield Verdict(check, _run(check, build))
+
+
+def _run(check: Check, build: Path) -> tuple[Problem, ...]:
+    if not list(build.glob(check.files)):
+        return ()
+    try:
+        tool = find_tool(check.tool, download=False)
+    except ToolMissing:
+        return (_not_run(check, f"{check.tool} was not found on this machine"),)
+    try:
+        done = subprocess.run(
+            [str(tool.path), *check.arguments(build)],
+            cwd=build,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return (_not_run(check, f"{check.tool} did not finish: {error}"),)
+    return () if done.returncode == 0 else (_failed(check, done.stdout + done.stderr),)
+
+
+def _not_run(check: Check, reason: str) -> Problem:
+    return Problem(
+        check.code,
+        f"{check.name} was not run: {reason}.",
+        "Run `reliary tools`, which fetches Prometheus's and Alertmanager's tools into a cache of ours.",
+        Place(check.files),
+        Severity.NOT_RUN,
+    )
+
+
+def _failed(check: Check, output: str) -> Problem:
+    """The tool's own words, without what it says of files that are fine."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if "SUCCESS" not in line and not line.startswith(("Checking", "Unit Testing"))]
+    return Problem(
+        check.code,
+        f"{check.name} refuses the build: {visible(' / '.join(telling[:6]) or 'no reason given', 500)}",
+        "If your own PromQL is at fault, mend it; otherwise this is a fault of reliary, please report it.",
+        Place(check.files),
+    )
