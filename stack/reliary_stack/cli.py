@@ -177,12 +177,13 @@ def demo() -> None:
 def demo_serve(definitions: Path, listen: str) -> None:
     """Serve the workload that the definitions' `demo` describes."""
     from reliary_stack import demo as workload
+    from reliary_stack.history import demo_tenants
 
     gc.enable()
     stack = _stack(_read(definitions, "text"))
     if stack.demo is None:
         raise click.UsageError("these definitions have no `demo`.")
-    workload.serve(workload.tenants_of(stack), _address(listen), seed=stack.demo.seed)
+    workload.serve(demo_tenants(stack), _address(listen), seed=stack.demo.seed)
 
 
 @demo.command(name="fault")
