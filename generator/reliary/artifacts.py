@@ -12,6 +12,8 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
+    """A recording rule: a new series, or one more label set of a series."""
+
     record: str
     expr: str
     labels: Labels = ()
@@ -32,12 +34,15 @@ class Alert:
 
     @property
     def expr(self) -> str:
+        """The whole condition: what is wrong, and the guard's word that it surely is."""
         guard = self.guard.expr()
         return f"{self.condition}\nand on ({', '.join(self.on)})\n({guard})" if guard else self.condition
 
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
+    """Rules that are evaluated in order, at one instant, every `interval_seconds`."""
+
     name: str
     interval_seconds: int
     rules: tuple[Recording | Alert, ...]

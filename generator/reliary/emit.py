@@ -1,16 +1,18 @@
-"""Files -> a folder, all of them or none: written beside the old build, then exchanged with it."""
+"""Files -> a folder, all of them or none: written beside the old build, then exchanged with it.
+
+Nothing is forced to the disk: a build can be written again from its definitions, and its manifest tells if it is whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
+from reliary import __version__
 from reliary.artifacts import File
 
 MANIFEST = "manifest.json"
@@ -26,7 +28,7 @@ def manifest(files: Iterable[File], release: str) -> File:
         file.path: {"bytes": len(raw := file.text.encode()), "sha256": hashlib.sha256(raw).hexdigest()}
         for file in sorted(files, key=lambda file: file.path)
     }
-    content = {"reliary": version("reliary"), "definitions_sha256": release, "files": rows}
+    content = {"reliary": __version__, "definitions_sha256": release, "files": rows}
     return File(MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
@@ -55,10 +57,7 @@ def _write(folder: Path, file: File) -> None:
         raise ValueError(f"{file.path} would leave the build")
     path = folder / inside
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(file.text)
-        stream.flush()
-        os.fsync(stream.fileno())
+    path.write_text(file.text, encoding="utf-8", newline="\n")
 
 
 def _exchange(fresh: Path, folder: Path) -> None:

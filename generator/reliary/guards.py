@@ -26,6 +26,7 @@ class Margin:
     z: Decimal
 
     def expr(self) -> str:
+        """PromQL with a result for each tenant who surely passed the limit."""
         return f"{self.events} - {number(self.z)} * sqrt({self.events})\n  > {self.limit} * {self.total}"
 
 
@@ -38,6 +39,7 @@ class Bound:
     limit: Decimal
 
     def expr(self) -> str:
+        """PromQL with a result for each tenant whose bound is past the limit."""
         return f"{self.series} {self.direction} {number(self.limit)}"
 
 
@@ -50,6 +52,7 @@ class History:
     points: int
 
     def expr(self) -> str:
+        """PromQL with a result for each tenant with enough points."""
         return f"count_over_time({self.series}[{self.window}]) >= {self.points}"
 
 
@@ -60,6 +63,7 @@ class NotTraffic:
     reason: str
 
     def expr(self) -> str:
+        """Nothing to add to a condition."""
         return ""
 
 

@@ -35,6 +35,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
+    """A plan: what its tenants were sold. `budget` None: the budget of the stack holds."""
+
     name: str
     description: str
     budget: Budget | None
@@ -109,6 +111,7 @@ class Indicator:
 
     @property
     def higher_is_better(self) -> bool:
+        """True when the value counts good events."""
         return self.source.part == "good"
 
 
@@ -188,28 +191,38 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
+    """What usage costs, and the spend limits of a tenant that has none of its own."""
+
     prices: tuple[Price, ...]
     budget: Budget
 
 
 @dataclass(frozen=True, slots=True)
 class PagerDuty:
+    """A service behind PagerDuty's Events API v2. The field names a file in secrets/."""
+
     routing_key_file: str
 
 
 @dataclass(frozen=True, slots=True)
 class Slack:
+    """A Slack channel. `url_file` names a file in secrets/ with the webhook's URL."""
+
     channel: str
     url_file: str
 
 
 @dataclass(frozen=True, slots=True)
 class Email:
+    """Addresses, each of which gets a mail."""
+
     to: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
+    """A URL that gets Alertmanager's own JSON."""
+
     url: str
 
 
@@ -218,6 +231,8 @@ Channel: TypeAlias = PagerDuty | Slack | Email | Webhook
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
+    """People or systems that get alerts, by one channel or several at once."""
+
     name: str
     channels: tuple[Channel, ...]
 
@@ -234,11 +249,14 @@ class Route:
 
     @property
     def catches_all(self) -> bool:
+        """True when no alert passes this route by."""
         return self.severity is None and self.kind is None and self.scope == "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Smtp:
+    """The mail server, `host:port`. `password_file` names a file in secrets/."""
+
     smarthost: str
     sender: str
     username: str | None
@@ -258,6 +276,8 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Board:
+    """A dashboard; `uid` is part of its address in Grafana."""
+
     uid: str
     title: str
     panels: tuple[Panel, ...]
@@ -300,6 +320,7 @@ class Stack:
 
     @property
     def vips(self) -> tuple[Tenant, ...]:
+        """The tenants that are named as VIPs, in the order of the definitions."""
         return tuple(tenant for tenant in self.tenants if tenant.vip)
 
     def indicator(self, name: str) -> Indicator:

@@ -63,6 +63,7 @@ def indicator_series(stack: Stack, indicator: Indicator) -> str:
 
 
 def all_tenants(series: str) -> str:
+    """The same value over the events of all tenants."""
     return f"{series}:all"
 
 
@@ -83,6 +84,7 @@ def health_series(stack: Stack) -> str:
 
 
 def health_upper_series(stack: Stack) -> str:
+    """The score that a doubter would still grant: each component with the benefit of a 95 % margin."""
     return f"{health_series(stack)}:upper"
 
 
@@ -102,6 +104,7 @@ def cost_tile_series(stack: Stack) -> str:
 
 
 def cost_estimate_series(stack: Stack) -> str:
+    """USD that a tenant will have spent in 30 days at the pace of the last week."""
     return f"{stack.namespace}:estimated_cost_30d_usd"
 
 
@@ -116,8 +119,10 @@ def slo_sum(part: str, window_seconds: int) -> str:
 
 
 def rule_file(topic: str) -> str:
+    """Path inside the build."""
     return f"rules/{topic}.yml"
 
 
 def runbook(alert: str) -> str:
+    """Path inside the build."""
     return f"runbooks/{alert}.md"

@@ -34,18 +34,22 @@ def series(name: str, *labels: tuple[str, str]) -> str:
 
 
 def sum_by(labels: Sequence[str], expr: str) -> str:
+    """The sum of an expression for each value of the labels."""
     return f"sum by ({', '.join(labels)}) ({expr})"
 
 
 def increase(selector: str, window_seconds: int) -> str:
+    """Events of a counter within a window."""
     return f"increase({selector}[{duration(window_seconds)}])"
 
 
 def rate(selector: str, window_seconds: int) -> str:
+    """Events a second of a counter, over a window."""
     return f"rate({selector}[{duration(window_seconds)}])"
 
 
 def sum_over_time(selector: str, window_seconds: int) -> str:
+    """The sum of a series' samples within a window."""
     return f"sum_over_time({selector}[{duration(window_seconds)}])"
 
 
@@ -96,6 +100,7 @@ def suffixed(selector: str, suffix: str) -> str:
 
 
 def metric_name(selector: str) -> str:
+    """The name of the series that a selector asks for; it must be a valid selector."""
     node = promql_parser.parse(selector)
     assert isinstance(node, promql_parser.VectorSelector)
     return str(node.name)

@@ -18,6 +18,7 @@ from reliary.yamltext import to_yaml
 NOBODY = "nobody"
 REPEAT_SECONDS = 4 * 3600
 FAST = ("critical", "page")
+GROUP_BY = ["alertname", "severity", "slo", "level"]
 
 
 def alertmanager_file(stack: Stack, site: Site) -> File:
@@ -46,6 +47,7 @@ def route_of(stack: Stack, labels: Mapping[str, str]) -> Route | None:
 
 
 def matches(stack: Stack, route: Route, labels: Mapping[str, str]) -> bool:
+    """True when a route takes an alert with these labels."""
     vip = labels.get(stack.tenant_label) in {tenant.id for tenant in stack.vips}
     return (
         (route.severity is None or labels.get("severity") == route.severity)
@@ -58,7 +60,7 @@ def _tree(stack: Stack) -> dict[str, Any]:
     """One branch a route, in order. Notifications are grouped by cause, not by tenant: 500 tenants are one message."""
     return {
         "receiver": stack.routes[-1].to,
-        "group_by": ["alertname", "severity", "slo", "level"],
+        "group_by": GROUP_BY,
         "group_wait": "30s",
         "group_interval": "5m",
         "repeat_interval": duration(REPEAT_SECONDS),
@@ -83,6 +85,8 @@ def _branch(stack: Stack, route: Route) -> dict[str, Any]:
         branch["matchers"] = matchers
     if route.severity in FAST:
         branch |= {"group_wait": "5s", "group_interval": "1m"}
+    if route.scope == "vip":
+        branch["group_by"] = [*GROUP_BY, stack.tenant_label]  # a second VIP in trouble is a page of its own
     return branch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ from reliary import names
 from reliary.artifacts import Alert, File, RuleFile, Site
 from reliary.assets import asset
 from reliary.guards import Bound, Guard, History, Margin, NotTraffic
-from reliary.model import Indicator, Stack, Threshold
+from reliary.model import Indicator, Route, Stack, Threshold
 from reliary.names import duration
 from reliary.promql import number, series
 from reliary.routes import NOBODY, route_of
+from reliary.schema import ALERT_NAME, THRESHOLD
+from reliary.shapes import Faults, Map, Record
+from reliary.yamltree import parse
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -28,36 +32,38 @@ class _Query:
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
-    name: str
-    summary: str
+class _Call:
+    """Who is called: a row of the table, once for all alerts and tenants that it is the same for."""
+
     severity: str
+    who: str
     receiver: str
     within: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    name: str
+    summary: str
+    steps: tuple[str, ...]
+    calls: tuple[_Call, ...]
     when: str
-    for_: str
+    lasting: str
     guard: str
-    expr: str
+    queries: tuple[_Query, ...]
+    rules: tuple[str, ...]
+    silence: str
 
 
 def runbook_files(stack: Stack, site: Site, rules: tuple[RuleFile, ...]) -> tuple[File, ...]:
-    """`runbooks/<alert>.md` for each alert name, in the order of the rules. Burn tiers share a page."""
-    first: dict[str, Alert] = {}
-    for file in rules:
-        for group in file.groups:
-            for rule in group.rules:
-                if isinstance(rule, Alert):
-                    first.setdefault(rule.alert, rule)
-    return tuple(File(names.runbook(name), _page(stack, site, alert)) for name, alert in first.items())
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.filters["md"] = markdown
-    return environment.from_string(asset("rules", "runbook.md.j2").read_text(encoding="utf-8"))
+    """`runbooks/<alert>.md` for each alert name, in the order of the rules. Burn tiers and SLOs share a page."""
+    alerts: dict[str, list[Alert]] = {}
+    for rule in (rule for file in rules for group in file.groups for rule in group.rules):
+        if isinstance(rule, Alert):
+            alerts.setdefault(rule.alert, []).append(rule)
+    return tuple(
+        File(names.runbook(name), _template().render(page=_page(stack, site, same))) for name, same in alerts.items()
+    )
 
 
 def markdown(text: str) -> str:
@@ -66,47 +72,63 @@ def markdown(text: str) -> str:
     return "".join(entities.get(char, f"\\{char}" if char in "\\`*_{}[]#!" else char) for char in text)
 
 
-def _page(stack: Stack, site: Site, alert: Alert) -> str:
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    return environment.from_string(asset("rules", "runbook.md.j2").read_text(encoding="utf-8"))
+
+
+@cache
+def _builtin() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Summary and first steps of the alerts that every stack has."""
+    tree = parse("rules/builtin_alerts.yml", asset("rules", "builtin_alerts.yml").read_bytes())
+    assert tree is not None
+    faults = Faults()
+    read = Map(ALERT_NAME, Record({key: THRESHOLD.keys[key] for key in ("summary", "first_steps")})).read(tree, faults)
+    assert read is not None
+    assert not faults.problems, faults.problems
+    rows = {entry.key: entry.value.value for entry in read.value if entry.value is not None}
+    return {
+        name: (row.get("summary", str), tuple(item.value for item in row.items("first_steps", str)))
+        for name, row in rows.items()
+    }
+
+
+def _page(stack: Stack, site: Site, alerts: list[Alert]) -> _Page:
+    alert = alerts[0]
     threshold = next((row for row in stack.thresholds if row.alert == alert.alert), None)
-    return _template().render(
-        alert=_facts(stack, alert, threshold),
-        steps=[markdown(step) for step in threshold.first_steps] if threshold else (),
-        queries=_queries(stack, threshold),
+    summary, steps = (threshold.summary, threshold.first_steps) if threshold else _builtin()[alert.alert]
+    return _Page(
+        name=alert.alert,
+        summary=markdown(summary),
+        steps=tuple(markdown(step) for step in steps) if threshold else steps,
+        calls=tuple(dict.fromkeys(call for same in alerts for call in _calls(stack, same, threshold))),
+        when=f"`{threshold.indicator} {threshold.direction} {number(threshold.limit)}`" if threshold else "",
+        lasting=duration(alert.for_seconds) if alert.for_seconds else "",
+        guard=_guard(alert.guard),
+        queries=tuple(_queries(stack, alert.alert, threshold)),
+        rules=tuple(same.expr for same in alerts),
         silence=_silence(stack, site, alert),
     )
 
 
-def _facts(stack: Stack, alert: Alert, threshold: Threshold | None) -> _Facts:
-    labels = dict(alert.labels)
-    route = route_of(stack, labels | {"alertname": alert.alert} | _someone(stack, threshold))
-    summary = threshold.summary if threshold else _plain(dict(alert.annotations)["summary"])
-    return _Facts(
-        name=alert.alert,
-        summary=markdown(summary),
-        severity=labels["severity"],
-        receiver=route.to if route else NOBODY,
-        within=duration(route.respond_within_seconds) if route and route.respond_within_seconds else "",
-        when=markdown(_when(threshold)) if threshold else "the rule below gives a result",
-        for_=duration(alert.for_seconds) if alert.for_seconds else "",
-        guard=_guard(alert.guard),
-        expr=alert.expr,
-    )
+def _calls(stack: Stack, alert: Alert, threshold: Threshold | None) -> Iterator[_Call]:
+    """The receiver for a VIP's alert and for any other tenant's; one row where that is the same."""
+    labels = dict(alert.labels) | {"alertname": alert.alert}
+    vip = route_of(stack, labels | {stack.tenant_label: stack.vips[0].id}) if alert.on and stack.vips else None
+    other = route_of(stack, labels)
+    severity = labels["severity"]
+    if vip is not None and (vip != other or (threshold and threshold.scope == "vip")):
+        yield _call(severity, "VIP tenants", vip)
+    if threshold is None or threshold.scope == "all":
+        yield _call(severity, "other tenants" if vip is not None and vip != other else "all", other)
 
 
-def _someone(stack: Stack, threshold: Threshold | None) -> dict[str, str]:
-    """A tenant that the alert can be about, for the question who is called."""
-    if threshold and threshold.scope == "vip":
-        return {stack.tenant_label: stack.vips[0].id}
-    return {}
-
-
-def _plain(template: str) -> str:
-    return template.replace("{{ $labels.", "").replace("{{ $value", "").replace(" }}", "")
-
-
-def _when(threshold: Threshold) -> str:
-    who = "a VIP tenant" if threshold.scope == "vip" else "a tenant"
-    return f"{threshold.indicator} of {who} {threshold.direction} {number(threshold.limit)}"
+def _call(severity: str, who: str, route: Route | None) -> _Call:
+    within = duration(route.respond_within_seconds) if route and route.respond_within_seconds else ""
+    return _Call(severity, who, route.to if route else NOBODY, within)
 
 
 def _guard(guard: Guard) -> str:
@@ -121,29 +143,37 @@ def _guard(guard: Guard) -> str:
             return f"none is needed: it {reason}"
 
 
-def _queries(stack: Stack, threshold: Threshold | None) -> list[_Query]:
-    if threshold is None:
-        return []
+def _queries(stack: Stack, alert: str, threshold: Threshold | None) -> Iterator[_Query]:
     chosen = (stack.tenant_label, TENANT)
-    if threshold.indicator == "health_score":
+    if threshold is not None and threshold.indicator == "health_score":
         parts = names.component_series(stack, "point")
-        return [
-            _Query("The score", series(names.health_series(stack), chosen)),
-            _Query("Its components; the lowest one is to blame", f"sort({series(parts, chosen)})"),
-        ]
-    return _indicator_queries(stack, stack.indicator(threshold.indicator), chosen)
+        yield _Query("The score", series(names.health_series(stack), chosen))
+        yield _Query("Its components; the lowest one is to blame", f"sort({series(parts, chosen)})")
+    elif threshold is not None:
+        yield from _indicator_queries(stack, stack.indicator(threshold.indicator), chosen)
+    elif alert == names.SLO_ALERT:
+        yield _Query("Budget left, 1 is all of it", series(names.SLO_BUDGET_REMAINING, chosen))
+        yield _Query(
+            "Burn rate of the last 5 minutes, 1 is what the budget allows", series(names.burn_rate(300), chosen)
+        )
+        yield _Query("The five tenants that burn fastest", f"topk(5, {names.burn_rate(3600)})")
+    elif alert.startswith("CostBudget"):
+        tiles = series(names.cost_tile_series(stack), chosen)
+        yield _Query("Estimated USD in 30 days", series(names.cost_estimate_series(stack), chosen))
+        yield _Query("USD of the last week, by resource", f"sort_desc(sum by (resource) (sum_over_time({tiles}[7d])))")
+    elif alert == "TenantsUnlisted":
+        total = names.SLO_TOTAL_RATE if stack.slos else names.TENANT_INFO
+        yield _Query("The tenants", f"{total} unless on ({stack.tenant_label}) {names.TENANT_INFO}")
 
 
-def _indicator_queries(stack: Stack, indicator: Indicator, chosen: tuple[str, str]) -> list[_Query]:
+def _indicator_queries(stack: Stack, indicator: Indicator, chosen: tuple[str, str]) -> Iterator[_Query]:
     value = names.indicator_series(stack, indicator)
     total = names.events_series(stack, indicator, "total", indicator.over_seconds)
-    ranked = f"topk(5, {value})" if indicator.source.part == "bad" else f"bottomk(5, {value})"
-    return [
-        _Query("The value for this tenant", series(value, chosen)),
-        _Query("Over all tenants: is it only this one?", names.all_tenants(value)),
-        _Query("The five worst tenants", ranked),
-        _Query(f"Events of this tenant in the last {duration(indicator.over_seconds)}", series(total, chosen)),
-    ]
+    worst = "bottomk" if indicator.higher_is_better else "topk"
+    yield _Query("The value for this tenant", series(value, chosen))
+    yield _Query("Is it only this one? The value over all tenants", names.all_tenants(value))
+    yield _Query("The five worst tenants", f"{worst}(5, {value})")
+    yield _Query(f"Events of this tenant in the last {duration(indicator.over_seconds)}", series(total, chosen))
 
 
 def _silence(stack: Stack, site: Site, alert: Alert) -> str:
