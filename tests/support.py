@@ -64,7 +64,9 @@ class Inbox:
     def names(self, status: str, tenant_label: str = "tenant_id") -> set[tuple[str, str]]:
         """Alert and tenant of all that arrived in a status."""
         return {
-            (labels["alertname"], labels.get(tenant_label, "")) for _, state, labels, _ in self.alerts if state == status
+            (labels["alertname"], labels.get(tenant_label, ""))
+            for _, state, labels, _ in self.alerts
+            if state == status
         }
 
 

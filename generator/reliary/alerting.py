@@ -7,10 +7,13 @@ from decimal import Decimal
 
 from reliary import names, recording
 from reliary.artifacts import Alert, Labels, RuleFile, RuleGroup, Site
+from reliary.exporterfile import stale_seconds
 from reliary.guards import Bound, Guard, History, Margin, NotTraffic
 from reliary.model import Indicator, Stack, Threshold
 from reliary.promql import number, series
 from reliary.windows import CONFIDENCE_Z
+
+LAST_REFRESH = "reliary_last_refresh_timestamp_seconds"
 
 
 def notes(stack: Stack, site: Site, alert: str, summary: str, description: str) -> Labels:
@@ -159,7 +162,7 @@ def _meta(stack: Stack, site: Site) -> Iterator[Alert]:
         )
 
     exporter = series("up", ("job", names.EXPORTER_JOB))
-    stale = 10 * max(stack.evaluation_interval_seconds, 30)
+    stale = 2 * stale_seconds(stack)
     yield alert(names.WATCHDOG, "vector(1)", 0, "Always firing: when it stops arriving, alerting is broken.", "none")
     yield alert(
         "RuleEvaluationFailing",
@@ -182,9 +185,9 @@ def _meta(stack: Stack, site: Site) -> Iterator[Alert]:
     yield alert("ExporterDown", f"{exporter} == 0 or absent({exporter})", 5, "The exporter is not scraped.")
     yield alert(
         "ExporterStale",
-        f"time() - reliary_last_refresh_timestamp_seconds > {stale}",
+        f"time() - {LAST_REFRESH} > {stale}\nor {exporter} == 1 unless on (instance) {LAST_REFRESH}",
         5,
-        "The exporter has read nothing from Prometheus for {{ $value | humanizeDuration }}.",
+        "The exporter runs but reads nothing new from Prometheus.",
     )
     if any(service.probes for service in stack.services):
         yield alert("ProbeFailing", "probe_success == 0", 3, "{{ $labels.instance }} does not answer with 2xx.")

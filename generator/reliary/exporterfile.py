@@ -94,18 +94,26 @@ class ExporterConfig:
 
 def exporter_config(stack: Stack, site: Site, release: str) -> ExporterConfig:
     """What the exporter of this stack needs, on this site. Tenants are sorted by id."""
-    refresh = max(stack.evaluation_interval_seconds, MIN_REFRESH_SECONDS)
     return ExporterConfig(
         release=release,
         stack=stack.name,
         prometheus_url=f"http://{site.prometheus}",
-        refresh_seconds=refresh,
-        stale_seconds=max(STALE_AFTER_ROUNDS * refresh, MIN_STALE_SECONDS),
+        refresh_seconds=_refresh_seconds(stack),
+        stale_seconds=stale_seconds(stack),
         tenant_label=stack.tenant_label,
         tenants=_tenants(stack),
         health=None if stack.health is None else _health(stack, stack.health),
         cost=None if stack.costs is None else _cost(stack),
     )
+
+
+def stale_seconds(stack: Stack) -> int:
+    """The age in seconds from which a value is no longer published: some missed rounds, and time for a restart."""
+    return max(STALE_AFTER_ROUNDS * _refresh_seconds(stack), MIN_STALE_SECONDS)
+
+
+def _refresh_seconds(stack: Stack) -> int:
+    return max(stack.evaluation_interval_seconds, MIN_REFRESH_SECONDS)
 
 
 def _tenants(stack: Stack) -> tuple[ExporterTenant, ...]:

@@ -115,14 +115,19 @@ def _budget(stack: Stack, slo: Slo) -> str:
 
 
 def _window(slo: Slo, window: int, errors: str, total: str) -> Iterator[Recording]:
-    """Sums of errors and total over a window, and the burn rate from them: divided last, absent without traffic."""
+    """The burn rate over a window: sums of errors and total, divided last; absent without traffic.
+
+    The sums are series of their own where a guard counts events in them.
+    """
     labels = _labels(slo)
+    errors, total = _of(errors, slo), _of(total, slo)
     if window > 300:
-        for part, base in (("errors", errors), ("total", total)):
-            yield Recording(names.slo_sum(part, window), promql.sum_over_time(_of(base, slo), window), labels)
-        errors, total = names.slo_sum("errors", window), names.slo_sum("total", window)
-    ratio = f"{_of(errors, slo)} / ({_of(total, slo)} > 0)"
-    yield Recording(names.burn_rate(window), f"{ratio}\n/ {_of(names.SLO_BUDGET, slo)}", labels)
+        errors, total = (promql.sum_over_time(series, window) for series in (errors, total))
+    if window in {tier.long_seconds for tier in slo.burn}:
+        for part, expr in (("errors", errors), ("total", total)):
+            yield Recording(names.slo_sum(part, window), expr, labels)
+        errors, total = (_of(names.slo_sum(part, window), slo) for part in ("errors", "total"))
+    yield Recording(names.burn_rate(window), f"{errors} / ({total} > 0)\n/ {_of(names.SLO_BUDGET, slo)}", labels)
 
 
 def _alerts(stack: Stack, site: Site, slo: Slo, tiers: tuple[BurnTier, ...]) -> Iterator[Alert]:

@@ -160,10 +160,17 @@ def schema() -> None:
 @click.option("--listen", default="127.0.0.1:9808", show_default=True, metavar="HOST:PORT")
 def exporter_(config: Path, listen: str) -> None:
     """Run the sidecar exporter on the exporter.json of a build."""
+    import logging
+
+    from reliary.exporterfile import ExporterFileError
     from reliary_exporter.app import serve
 
     gc.enable()
-    serve(config, _address(listen))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        serve(config, _address(listen))
+    except (ExporterFileError, OSError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @cli.group()
@@ -183,7 +190,10 @@ def demo_serve(definitions: Path, listen: str) -> None:
     stack = _stack(_read(definitions, "text"))
     if stack.demo is None:
         raise click.UsageError("these definitions have no `demo`.")
-    workload.serve(demo_tenants(stack), _address(listen), seed=stack.demo.seed)
+    try:
+        workload.serve(demo_tenants(stack), _address(listen), seed=stack.demo.seed)
+    except OSError as error:
+        raise click.ClickException(f"{listen}: {error.strerror}") from None
 
 
 @demo.command(name="fault")

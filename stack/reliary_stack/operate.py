@@ -27,10 +27,16 @@ FIRST_VALUES_SECONDS = 150
 
 
 def choose_engine(name: str, state: Path) -> Engine:
-    """The engine of that name; `auto` takes Docker where an engine answers, else local processes."""
+    """The engine of that name. `auto`: the one that runs the stack already, else Docker where an engine answers."""
+    from reliary_stack.docker import DockerEngine, available
     from reliary_stack.local import LocalEngine
 
-    return LocalEngine(state)
+    local, docker = LocalEngine(state), DockerEngine(state)
+    if name != "auto":
+        return docker if name == "docker" else local
+    if local.parts():
+        return local
+    return docker if docker.state_file.exists() or available() else local
 
 
 def up(stack: Stack, release: str, definitions: Path, engine: Engine, history: bool, form: str) -> int:

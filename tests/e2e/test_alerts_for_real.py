@@ -1,4 +1,4 @@
-"""Real Prometheus, Alertmanager, exporter and demo workload, with shortened durations: what arrives, and what does not."""
+"""Real Prometheus, Alertmanager, exporter and demo workload, with shortened durations: what arrives, what does not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ def shortened(folder: Path, url: str) -> Path:
                 "evaluation_interval: 30s": "evaluation_interval: 1s",
                 "{enterprise: 4, pro: 2, free: 0.5}": "{enterprise: 120, pro: 120, free: 120}",
             },
-            "slos.yml": {"over: 5m": "over: 10s", "over: 15m": "over: 10s", "for: 10m": "for: 5s", "for: 15m": "for: 12s"},
+            "slos.yml": {
+                "over: 5m": "over: 10s",
+                "over: 15m": "over: 10s",
+                "for: 10m": "for: 5s",
+                "for: 15m": "for: 12s",
+            },
             "notify.yml": {
                 "{pagerduty: {routing_key_file: pagerduty}}": f"{{webhook: '{url}/vip-pager'}}",
                 "{slack: {channel: '#aether-ops', url_file: slack}}": f"{{webhook: '{url}/ops'}}",
@@ -90,9 +95,16 @@ def test_a_collapsed_vip_cache_pages_once_and_nothing_else_ever_fires(tmp_path: 
         switch(demo, VIP, "cache_collapse")
         expected = {("CacheEffectivenessDropVIP", VIP)}
         until("the page arrives", lambda: received.names("firing") == expected)
-        until("the milder alerts fire as well", lambda: _firing(stack.prometheus_url) >= {
-            (name, VIP) for name in ("CacheEffectivenessDropVIP", "CacheEffectivenessDrop", "HealthScoreDegradation")
-        })
+        until(
+            "the milder alerts fire as well",
+            lambda: (
+                _firing(stack.prometheus_url)
+                >= {
+                    (name, VIP)
+                    for name in ("CacheEffectivenessDropVIP", "CacheEffectivenessDrop", "HealthScoreDegradation")
+                }
+            ),
+        )
         end = time.monotonic() + DELIVERED_SECONDS
         while time.monotonic() < end:
             assert received.names("firing") == expected

@@ -85,7 +85,7 @@ def test_compile_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
         "from reliary_stack.cli import cli\n"
         "try: cli()\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('requests', 'docker', 'prophet', 'rich', 'prometheus_client') if name in sys.modules])"
+        "print(sorted({'requests', 'docker', 'prophet', 'rich', 'prometheus_client'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", probe, str(AETHER), str(tmp_path / "out")], capture_output=True, text=True, check=False

@@ -57,6 +57,8 @@ def test_amtool_agrees_for_every_combination_of_labels(tmp_path: Path) -> None:
         words = [f"{name}={value}" for name, value in labels.items()]
         done = subprocess.run(
             [find_tool("amtool").path, "config", "routes", "test", f"--config.file={path}", *words],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.strip() == routes.receiver_of(stack, labels), labels
