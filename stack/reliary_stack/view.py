@@ -183,7 +183,7 @@ def _cells(row: TenantStatus) -> Iterator[Text]:
         yield _cell(row.health_score, "{:.0f}")
     if row.cost_30d_usd:
         usd = row.cost_30d_usd.value or 0
-        yield _cell(row.cost_30d_usd, "${:.2f}" if usd < 100 else "${:.0f}" if usd < 10_000 else f"${usd / 1000:.0f}k")
+        yield _cell(row.cost_30d_usd, "${:.2f}" if usd < 10 else "${:.0f}" if usd < 10_000 else f"${usd / 1000:.0f}k")
 
 
 def _objective(objective: ObjectiveStatus) -> Text:
