@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,58 +13,99 @@ from typing import Any
 from reliary.problems import Place, Problem
 from reliary.schema import DEFINITIONS, TOP
 from reliary.shapes import Entry, Faults, Fields, List, Located, Map
-from reliary.yamltree import MAX_BYTES, Refused, parse
+from reliary.source import MAX_BYTES, Refused, Source, decoded
+from reliary.tables import read_csv, read_jsonl
+from reliary.yamltree import Tree, read_yaml
+
+READERS: dict[str, Callable[[Source], Tree]] = {
+    ".yml": read_yaml,
+    ".yaml": read_yaml,
+    ".csv": read_csv,
+    ".jsonl": read_jsonl,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What all files said together. `digest` is a sha256 over their names and bytes."""
+    """What all files said together. `digest` is a sha256 over their names and bytes.
+
+    `complete` is False when a file could not be read: what seems to be missing may stand in that one.
+    """
 
     fields: Fields
     digest: str
     problems: tuple[Problem, ...]
+    complete: bool
 
 
 def read_folder(folder: Path) -> Folder:
-    """The merged definitions of all `*.yml` and `*.yaml` files of a folder, in the order of their names."""
+    """The merged definitions of all files of a folder, in the order of their names; dot files are not read.
+
+    `*.yml` and `*.yaml` hold definitions, `*.csv` and `*.jsonl` lists of tenants.
+    """
     faults = Faults()
     sha = hashlib.sha256()
-    parts = [fields for path in _files(folder, faults) if (fields := _read_file(path, folder, sha, faults)) is not None]
-    values = {key: merged for key in TOP if (merged := _merge(key, parts, faults)) is not None}
-    place = Place(folder.name + "/")
-    return Folder(Fields(place, values, not faults.problems), sha.hexdigest(), tuple(faults.problems))
+    files = list(_files(folder, faults))
+    parts = [fields for path in files if (fields := _read_file(path, sha, faults)) is not None]
+    complete = bool(files) and len(parts) == len(files)
+    return Folder(_merged(folder, parts, faults), sha.hexdigest(), tuple(faults.problems), complete)
 
 
 def _files(folder: Path, faults: Faults) -> Iterator[Path]:
-    place = Place(f"{folder}/" if not folder.is_dir() else f"{folder.name}/")
-    if not folder.is_dir():
-        faults.add("B101", place, "there is no such folder.", "Give the folder that holds your definitions.")
+    shown = Place(folder.as_posix() + "/")
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix in READERS and not path.name.startswith("."))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such name"
+        faults.add("B101", shown, f"the folder cannot be read: {why}.", "Give the folder that holds your definitions.")
         return
-    found = sorted(path for path in folder.iterdir() if path.suffix in (".yml", ".yaml") and path.is_file())
     if not found:
-        faults.add("B102", place, "the folder holds no *.yml file.", "Start from a copy of examples/aether.")
+        faults.add("B102", shown, "the folder holds no *.yml file.", "Start from a copy of examples/aether.")
     yield from found
 
 
-def _read_file(path: Path, folder: Path, sha: Any, faults: Faults) -> Fields | None:
-    name = f"{folder.name}/{path.name}"
+def _read_file(path: Path, sha: Any, faults: Faults) -> Fields | None:
+    name = path.as_posix()
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        sha.update(f"{path.name}\0{len(raw)}\0".encode() + raw)
-        size = path.stat().st_size
-        tree = parse(name, raw, size)
+        raw, size = _bytes(path)
+        sha.update(os.fsencode(path.name) + b"\0%d\0" % len(raw) + raw)
+        tree = READERS[path.suffix](decoded(name, raw, size))
     except OSError as error:
-        faults.add("B103", Place(name), f"the file cannot be read: {error.strerror}.", "Check its permissions.")
+        faults.add("B103", Place(name), f"the file cannot be read: {error.strerror}.", "Check it, or remove it.")
         return None
     except Refused as refused:
         faults.problems.append(refused.problem)
         return None
-    if tree is None:
-        faults.add("B102", Place(name), "the file is empty.", "Remove it, or write a definition into it.")
+    faults.problems += tree.problems
+    if tree.root is None:
+        if not tree.problems:
+            faults.add("B102", Place(name), "the file holds no definition.", "Write one into it, or remove the file.")
         return None
-    read = DEFINITIONS.read(tree, faults)
-    return read.value if read is not None and isinstance(read.value, Fields) else None
+    read = DEFINITIONS.read(tree.root, faults)
+    return None if read is None else read.value
+
+
+def _bytes(path: Path) -> tuple[bytes, int]:
+    """A file's first bytes and its size. Raises OSError, also for a pipe, on which reading would wait forever."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(0, "it is a folder" if stat.S_ISDIR(about.st_mode) else "it is not a regular file")
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1), about.st_size
+
+
+# -- merging
+
+
+def _merged(folder: Path, parts: list[Fields], faults: Faults) -> Fields:
+    before = faults.count
+    values = {key: merged for key in TOP if (merged := _merge(key, parts, faults)) is not None}
+    places: dict[str, Place] = {}
+    for part in reversed(parts):
+        places.update(part.places)
+    faulty = frozenset(key for part in parts for key in part.faulty)
+    whole = faults.count == before and all(part.whole for part in parts)
+    return Fields(Place(folder.as_posix() + "/"), values, places, faulty, whole)
 
 
 def _merge(key: str, parts: list[Fields], faults: Faults) -> Located[Any] | None:
@@ -75,9 +118,8 @@ def _merge(key: str, parts: list[Fields], faults: Faults) -> Located[Any] | None
     if isinstance(shape, List) and key == "tenants":
         return Located(tuple(item for part in given for item in part.value), given[0].place)
     for again in given[1:]:
-        faults.add(
-            "B115", again.place, f"`{key}` is defined twice; the first is at {given[0].place}.", "Keep one of the two."
-        )
+        message = f"`{key}` is defined twice; the first is at {given[0].place}."
+        faults.add("B115", again.place, message, "Keep one of the two.")
     return given[0]
 
 
@@ -86,12 +128,8 @@ def _entries(key: str, given: list[Located[Any]], faults: Faults) -> Iterator[En
     for part in given:
         for entry in part.value:
             if entry.key in first:
-                faults.add(
-                    "B115",
-                    entry.key_place,
-                    f"`{entry.key}` is defined twice in `{key}`; the first is at {first[entry.key]}.",
-                    "Keep one of the two.",
-                )
+                message = f"`{entry.key}` is defined twice in `{key}`; the first is at {first[entry.key]}."
+                faults.add("B115", entry.key_place, message, "Keep one of the two.")
             else:
                 first[entry.key] = entry.key_place
                 yield entry

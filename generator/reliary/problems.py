@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from unicodedata import combining, east_asian_width
+
+TEXT_LIMIT = 50
+"""A report for people stops after so many problems: nobody reads on, and the first ones are the cause of many."""
+
+BEFORE, MARKED, EXCERPT = 60, 80, 150
+"""Characters of a line that an excerpt shows: before the fault, of the fault, altogether."""
 
 
 class Severity(StrEnum):
@@ -26,6 +34,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def cut(self, end: int) -> Place:
+        """The same place with its line only up to `end`: what follows there is a secret."""
+        return replace(self, text=self.text[:end] + "…", width=max(1, end + 1 - self.column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +63,21 @@ def exit_code(problems: Iterable[Problem]) -> int:
     return int(any(problem.severity is not Severity.WARNING for problem in problems))
 
 
-def as_text(problems: Iterable[Problem]) -> str:
-    """For people: place, code and sentence, the line with its fault underlined, the next step."""
-    return "\n".join(_paragraph(problem) for problem in problems)
+def as_text(problems: Iterable[Problem], limit: int = TEXT_LIMIT) -> str:
+    """For people: place, code and sentence, the line with its fault underlined, the next step.
+
+    After `limit` problems only their number is told; errors are shown before warnings then.
+    """
+    problems = tuple(problems)
+    if len(problems) <= limit:
+        return "\n".join(_paragraph(problem) for problem in problems)
+    worst_first = sorted(problems, key=lambda problem: problem.severity is Severity.WARNING)
+    shown = "\n".join(_paragraph(problem) for problem in worst_first[:limit])
+    return f"{shown}\n{_rest(worst_first[limit:])}"
 
 
 def as_json(problems: Iterable[Problem]) -> str:
-    """For machines: `{"problems": [{code, severity, file, line, column, message, advice}]}`."""
+    """For machines: `{"problems": [{code, severity, file, line, column, message, advice}]}`, in ASCII."""
     rows = [
         {
             "code": problem.code,
@@ -70,7 +90,7 @@ def as_json(problems: Iterable[Problem]) -> str:
         }
         for problem in problems
     ]
-    return json.dumps({"problems": rows}, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps({"problems": rows}, indent=2) + "\n"
 
 
 def as_github(problems: Iterable[Problem]) -> str:
@@ -80,8 +100,21 @@ def as_github(problems: Iterable[Problem]) -> str:
 
 def visible(text: str, limit: int = 160) -> str:
     """Text for a terminal: control characters as escapes, so that a definition cannot steer it; cut at `limit`."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    shown = _escaped(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _rest(problems: list[Problem]) -> str:
+    counts = Counter(problem.code for problem in problems)
+    codes = ", ".join(f"{count:,} of {code}" for code, count in counts.most_common(5))
+    number = f"{len(problems):,} more problem" + ("s" if len(problems) > 1 else "")
+    return f"… and {number} ({codes}).\n    Fix the first ones, then look again; --format json lists all.\n"
 
 
 def _paragraph(problem: Problem) -> str:
@@ -93,14 +126,25 @@ def _paragraph(problem: Problem) -> str:
 
 
 def _excerpt(place: Place) -> list[str]:
+    """The line and carets under what is meant; of a long line the part around it."""
     if not place.text.strip():
         return []
-    number = str(place.line).rjust(6)
-    start = place.column - 1
-    if len(place.text) > 160 or not place.text.isprintable():
-        return [f"{number} | {visible(place.text)}"]
-    carets = "^" * max(1, min(place.width, len(place.text) - start))
-    return [f"{number} | {place.text}", f"{' ' * 6} | {' ' * start}{carets}"]
+    start, end = place.column - 1, place.column - 1 + min(place.width, MARKED)
+    first = max(0, start - BEFORE) if len(place.text) > EXCERPT else 0
+    before = ("…" if first else "") + _escaped(place.text[first:start])
+    marked = _escaped(place.text[start:end])
+    after = _escaped(place.text[end : first + EXCERPT]) + ("…" if len(place.text) > first + EXCERPT else "")
+    return [
+        f"{place.line:>6} | {before}{marked}{after}",
+        f"       | {' ' * _cells(before)}{'^' * max(1, _cells(marked))}",
+    ]
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese and emoji take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def _annotation(problem: Problem) -> str:
@@ -113,7 +157,7 @@ def _annotation(problem: Problem) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text, 1200).replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from reliary.shapes import Choice, Duration, Either, Flag, JsonSchema, Key, List, Map, Number, Record, Shape, Text
+from reliary.scalars import PRINTABLE_LINES, Choice, Duration, FineDuration, Flag, Number, Text
+from reliary.shapes import Either, JsonSchema, Key, List, Map, Record, Refusal
 
 NAME = Text("a name", r"[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, starting with a letter", 60)
 SERIES_NAME = Text("a series name", r"[a-z][a-z0-9_]*", "lower-case letters, digits and _, starting with a letter", 60)
@@ -17,20 +18,33 @@ TENANT_ID = Text(
     128,
 )
 BOARD_UID = Text("a board id", r"[a-z0-9][a-z0-9-]*", "lower-case letters, digits and -", 40)
-ADDRESS = Text("an address", r"[A-Za-z0-9._-]+:[0-9]{1,5}", "host:port", 255)
-URL = Text("a URL", r"https?://[^\s\"'<>{}|\\^`\x00-\x1f\x7f]+", "http:// or https:// and a host", 500)
+_HOST = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])"
+ADDRESS = Text("an address", _HOST + r":[1-9][0-9]{0,4}", "host:port, such as api:8000", 255)
+URL = Text(
+    "a URL",
+    r"https?://" + _HOST + r"(?::[1-9][0-9]{0,4})?(?:[/?#][A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]*)?",
+    "http:// or https://, a host (no user name, no password) and a path",
+    500,
+    secret=r"[^/]*//[^/]*@",
+)
 PATH = Text("a path", r"/[A-Za-z0-9._~/-]*", "a path that starts with /", 200)
-EMAIL = Text("an e-mail address", r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", "name@example.com", 254)
+EMAIL = Text(
+    "an e-mail address",
+    r"[A-Za-z0-9_%+-]+(?:\.[A-Za-z0-9_%+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*",
+    "name@example.com",
+    254,
+)
 SECRET = Text(
     "the name of a secret file",
     r"[A-Za-z0-9][A-Za-z0-9_-]*",
-    "the plain name of a file in the folder secrets/, without a path",
+    "the plain name of a file in the folder secrets/, without a path. The secret itself belongs into that file",
     80,
     "B127",
+    secret=r"(?s).*[^\s]",
 )
 CHANNEL = Text("a channel", r"[#@][A-Za-z0-9._-]+", "#channel or @person", 80)
-LINE = Text()
-PROMQL = Text("PromQL", r"[^\x00\ud800-\udfff]*", "a counter, with matchers or without, or PromQL", 2000)
+LINE = Text("a line of text")
+PROMQL = Text("PromQL", PRINTABLE_LINES, "a counter, with matchers or without, or PromQL with `{window}`", 2000)
 CONDITION = Text(
     "a condition",
     r"[a-z][a-z0-9_]* *[<>] *[0-9]+(?:\.[0-9]+)?",
@@ -43,18 +57,19 @@ ROUTED_SEVERITIES = (*SEVERITIES, "page", "ticket")
 KINDS = ("indicator", "health", "slo", "cost", "platform")
 
 
-def _number(what: str, minimum: str, maximum: str) -> Number:
-    return Number(what, Decimal(minimum), Decimal(maximum))
+def _number(what: str, minimum: str, maximum: str, *, whole: bool = False) -> Number:
+    return Number(what, Decimal(minimum), Decimal(maximum), whole=whole)
 
 
 PERCENT = Number(
     "an objective in percent",
-    Decimal(0),
+    Decimal(1),
     Decimal(100),
     inclusive=False,
+    example="99.9",
     code="B114",
-    reason="is no objective: 100 leaves no error budget, so no burn rate can be computed, and 0 asks for nothing",
-    advice="Use more than 0 and at most 99.999, or write a threshold alert on an indicator.",
+    reason="is no objective: it is the percentage of good events, above 1 and below 100 (100 leaves no error budget)",
+    advice="Write a percentage such as 99.9. For what may never fail, write a threshold alert on an indicator.",
 )
 USD = _number("an amount in USD", "0.000000001", "1000000000")
 SCOPE = Choice(
@@ -71,8 +86,9 @@ BUDGET = Record(
 _LITERAL = "a secret does not belong into a definition: this file is kept in version control."
 
 
-def _literal(instead: str) -> tuple[str, str, str]:
-    return ("B127", _LITERAL, f"Put it into a file in secrets/ and write `{instead}: <name of that file>`.")
+def _literal(instead: str) -> Refusal:
+    advice = f"Put a new one into a file in secrets/ and write `{instead}: <name of that file>`: this one is known now."
+    return Refusal("B127", _LITERAL, advice, instead)
 
 
 SERVICE = Record(
@@ -116,7 +132,7 @@ SLO = Record(
     {
         **_EVENTS,
         "histogram": Key(PROMQL, "a classic histogram, without _bucket, for a latency SLO"),
-        "within": Key(Duration(), "the bucket of the histogram that is still good"),
+        "within": Key(FineDuration(), "the bucket of the histogram that is still good, such as 500ms"),
         "objective": Key(
             Either(PERCENT, Map(NAME, PERCENT)), "percent of good events; or by tier, with `default`", True
         ),
@@ -138,7 +154,7 @@ THRESHOLD = Record(
 COMPONENT = Record(
     {
         "indicator": Key(SERIES_NAME, "an indicator", True),
-        "weight": Key(_number("a weight", "1", "100"), "share of the score; all weights give 100", True),
+        "weight": Key(_number("a weight", "1", "100", whole=True), "share of the score; all weights give 100", True),
         "zero": Key(_number("a value", "0", "1000000"), "value of the indicator that scores 0", True),
         "full": Key(_number("a value", "0", "1000000"), "value of the indicator that scores 100", True),
     }
@@ -223,7 +239,7 @@ BOARD = Record(
 DEMO = Record(
     {
         "service": Key(NAME, "the service that the demo stands in for", True),
-        "seed": Key(_number("a whole number", "0", "1000000000"), "of the random traffic, 1 unless said"),
+        "seed": Key(_number("a whole number", "0", "1000000000", whole=True), "of the random traffic, 1 unless said"),
         "requests_per_second": Key(Map(NAME, _number("a rate", "0.01", "1000")), "peak by tier", True),
     }
 )
@@ -253,7 +269,7 @@ TOP: dict[str, Key] = {
     "demo": Key(DEMO, "a workload of ours in place of a service"),
 }
 
-DEFINITIONS: Shape[object] = Record(TOP)
+DEFINITIONS = Record(TOP)
 
 WINDOW_TABLE = List(
     Record(

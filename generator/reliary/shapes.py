@@ -1,29 +1,26 @@
 """The shapes that definitions may have: each reads a node into a value with its place, or says what is wrong.
 
-The same shapes publish the JSON Schema that editors complete and validate with, so the two cannot disagree.
+Here are those that hold others (lists, maps, records); single values are in `scalars.py`. The same shapes publish
+the JSON Schema that editors complete and validate with, so the two cannot disagree.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Generic, Protocol, TypeVar
 
-from reliary.problems import Place, Problem
-from reliary.yamltree import Mapping, Node, Scalar, Sequence
+from reliary.problems import Place, Problem, Severity
+from reliary.yamltree import Hole, Mapping, Node, Scalar, Sequence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 JsonSchema = dict[str, Any]
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:\d{1,6}[smhdw])+")
-_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
-_WHAT = {Scalar: "a single value", Sequence: "a list", Mapping: "a set of keys"}
+# Comparing words is slow. Where hundreds are wrong, a suggestion for each helps nobody.
+MAX_GUESSES, MAX_GUESSED_LENGTH, MAX_CANDIDATES = 200, 100, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +39,50 @@ class Entry(Generic[T_co]):
 
 
 class Faults:
-    """Collects problems while a file is read."""
+    """Collects problems while definitions are read."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._silent = 0
+        self._guesses = 0
 
     def add(self, code: str, place: Place, message: str, advice: str) -> None:
         self.problems.append(Problem(code, message, advice, place))
+
+    def warn(self, code: str, place: Place, message: str, advice: str) -> None:
+        self.problems.append(Problem(code, message, advice, place, Severity.WARNING))
+
+    def pass_over(self) -> None:
+        """A value is left out because of a problem that was reported elsewhere."""
+        self._silent += 1
+
+    @property
+    def count(self) -> int:
+        """Grows whenever something could not be read: what was read in between is incomplete."""
+        return len(self.problems) + self._silent
+
+    def guess(self, word: str, known: Collection[str]) -> str | None:
+        """The known word that was probably meant."""
+        if self._guesses >= MAX_GUESSES or len(word) > MAX_GUESSED_LENGTH or len(known) > MAX_CANDIDATES:
+            return None
+        self._guesses += 1
+        return next(iter(get_close_matches(word, known, n=1)), None)
+
+
+def listed(words: Iterable[str], most: int = 12) -> str:
+    """A few words for a message: `a, b, c and 7 more`."""
+    all_ = list(words)
+    more = f" and {len(all_) - most:,} more" if len(all_) > most else ""
+    return ", ".join(all_[:most]) + more
+
+
+def given(node: Node) -> str:
+    """What a node is, for messages that say what else was expected."""
+    if isinstance(node, Scalar):
+        if not node.is_null:
+            return "a single value"
+        return f"`{node.text}`, which YAML reads as nothing," if node.text else "nothing"
+    return "a list" if isinstance(node, Sequence) else "a set of keys"
 
 
 class Shape(Protocol[T_co]):
@@ -59,159 +93,12 @@ class Shape(Protocol[T_co]):
     def schema(self) -> JsonSchema: ...
 
 
-def _scalar(node: Node, faults: Faults, wanted: str) -> Scalar | None:
-    if isinstance(node, Scalar) and not node.is_null:
-        return node
-    found = "nothing" if isinstance(node, Scalar) else _WHAT[type(node)]
-    faults.add("B111", node.place, f"{wanted} is expected here, {found} is given.", f"Write {wanted}.")
-    return None
+class Word(Protocol):
+    """The shape of the keys of a map."""
 
+    def problem(self, text: str, place: Place, faults: Faults) -> bool: ...
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Text that matches `pattern`; `what` names it in messages, `rule` says what is allowed."""
-
-    what: str = "text"
-    pattern: str = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*"
-    rule: str = "printable characters on one line"
-    maximum: int = 300
-    code: str = "B117"
-
-    def read(self, node: Node, faults: Faults) -> Located[str] | None:
-        scalar = _scalar(node, faults, self.what)
-        if scalar is None:
-            return None
-        if self.problem(scalar.text, scalar.place, faults):
-            return None
-        return Located(scalar.text, scalar.place)
-
-    def problem(self, text: str, place: Place, faults: Faults) -> bool:
-        if len(text) > self.maximum:
-            faults.add(
-                self.code, place, f"{self.what} has {len(text)} characters.", f"At most {self.maximum} are allowed."
-            )
-        elif not text.strip():
-            faults.add(self.code, place, f"{self.what} is empty.", f"Write {self.rule}.")
-        elif not re.fullmatch(self.pattern, text):
-            faults.add(self.code, place, f"`{text}` is not {self.what}.", f"Allowed: {self.rule}.")
-        else:
-            return False
-        return True
-
-    def schema(self) -> JsonSchema:
-        shape: JsonSchema = {"type": ["string", "number", "boolean"], "maxLength": self.maximum, "minLength": 1}
-        return shape if self.pattern.startswith("[^") else {**shape, "pattern": f"^(?:{self.pattern})$"}
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A decimal number strictly between or at the bounds; `advice` overrides the general next step."""
-
-    what: str
-    minimum: Decimal
-    maximum: Decimal
-    inclusive: bool = True
-    code: str = "B113"
-    reason: str = ""
-    advice: str = ""
-
-    def read(self, node: Node, faults: Faults) -> Located[Decimal] | None:
-        scalar = _scalar(node, faults, self.what)
-        if scalar is None:
-            return None
-        if not _NUMBER.fullmatch(scalar.text):
-            faults.add(
-                "B111", scalar.place, f"`{scalar.text}` is not a number.", f"Write {self.what}, such as 5 or 99.9."
-            )
-            return None
-        value = Decimal(scalar.text)
-        inside = self.minimum <= value <= self.maximum if self.inclusive else self.minimum < value < self.maximum
-        if not inside:
-            reason = self.reason or f"is not {self.what} from {self.minimum} to {self.maximum}"
-            faults.add(
-                self.code,
-                scalar.place,
-                f"{scalar.text} {reason}.",
-                self.advice or f"Choose {self.what} within the range.",
-            )
-            return None
-        return Located(value, scalar.place)
-
-    def schema(self) -> JsonSchema:
-        low, high = ("minimum", "maximum") if self.inclusive else ("exclusiveMinimum", "exclusiveMaximum")
-        return {"type": "number", low: float(self.minimum), high: float(self.maximum)}
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A span such as `15s`, `1h30m` or `30d`, in seconds."""
-
-    minimum_seconds: int = 1
-    maximum_seconds: int = 5 * 366 * 86400
-
-    def read(self, node: Node, faults: Faults) -> Located[int] | None:
-        scalar = _scalar(node, faults, "a duration")
-        if scalar is None:
-            return None
-        if not _DURATION.fullmatch(scalar.text):
-            faults.add(
-                "B111",
-                scalar.place,
-                f"`{scalar.text}` is not a duration.",
-                "Write a number and a unit: 15s, 5m, 1h, 30d.",
-            )
-            return None
-        seconds = sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([smhdw])", scalar.text))
-        if not self.minimum_seconds <= seconds <= self.maximum_seconds:
-            faults.add(
-                "B113",
-                scalar.place,
-                f"`{scalar.text}` is out of range.",
-                f"Between {self.minimum_seconds} seconds and {self.maximum_seconds // 86400} days are allowed.",
-            )
-            return None
-        return Located(seconds, scalar.place)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "string", "pattern": "^(?:[0-9]{1,6}[smhdw])+$"}
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    def read(self, node: Node, faults: Faults) -> Located[bool] | None:
-        scalar = _scalar(node, faults, "true or false")
-        if scalar is None:
-            return None
-        if scalar.text not in ("true", "false"):
-            faults.add("B111", scalar.place, f"`{scalar.text}` is neither true nor false.", "Write true or false.")
-            return None
-        return Located(scalar.text == "true", scalar.place)
-
-    def schema(self) -> JsonSchema:
-        return {"type": "boolean"}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of a few words. `code` and `advice` are for choices whose wrong answers teach something."""
-
-    values: tuple[str, ...]
-    code: str = "B113"
-    advice: str = ""
-
-    def read(self, node: Node, faults: Faults) -> Located[str] | None:
-        scalar = _scalar(node, faults, f"one of {', '.join(self.values)}")
-        if scalar is None:
-            return None
-        if scalar.text not in self.values:
-            nearest = get_close_matches(scalar.text, self.values, n=1)
-            advice = self.advice or (f"Did you mean `{nearest[0]}`?" if nearest else "Choose one of these.")
-            faults.add(self.code, scalar.place, f"`{scalar.text}` is not one of {', '.join(self.values)}.", advice)
-            return None
-        return Located(scalar.text, scalar.place)
-
-    def schema(self) -> JsonSchema:
-        return {"enum": list(self.values)}
+    def key_schema(self) -> JsonSchema: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,46 +108,55 @@ class List(Generic[T]):
     item: Shape[T]
 
     def read(self, node: Node, faults: Faults) -> Located[tuple[Located[T], ...]] | None:
-        nodes = node.items if isinstance(node, Sequence) else (node,)
-        if not nodes:
-            faults.add("B111", node.place, "the list is empty.", "Give at least one item, or remove the key.")
+        nodes = self._items(node, faults)
+        if nodes is None:
             return None
         read = tuple(self.item.read(child, faults) for child in nodes)
         return Located(tuple(value for value in read if value is not None), node.place)
 
+    def _items(self, node: Node, faults: Faults) -> tuple[Node, ...] | None:
+        if isinstance(node, Hole):
+            faults.pass_over()
+        elif isinstance(node, Sequence):
+            if node.items:
+                return node.items
+            faults.add("B111", node.place, "the list is empty.", "Give at least one item, or remove the key.")
+        elif isinstance(node, Scalar) and not node.is_null and not isinstance(self.item, Record):
+            return (node,)
+        else:
+            message = f"a list is expected here, {given(node)} is given."
+            faults.add("B111", node.place, message, "Write each item on a line of its own, after `- `.")
+        return None
+
     def schema(self) -> JsonSchema:
-        return {"type": "array", "items": self.item.schema(), "minItems": 1}
+        items = self.item.schema()
+        many: JsonSchema = {"type": "array", "items": items, "minItems": 1}
+        return many if isinstance(self.item, Record) else {"anyOf": [many, items]}
 
 
 @dataclass(frozen=True, slots=True)
 class Map(Generic[T]):
-    """Keys that the user chose, each with a value of one shape. Faulty entries keep their name out of the map."""
+    """Keys that the user chose, each with a value of one shape. An entry that is faulty has its name and no value."""
 
-    key: Text
+    key: Word
     value: Shape[T]
 
     def read(self, node: Node, faults: Faults) -> Located[tuple[Entry[Located[T] | None], ...]] | None:
         if not isinstance(node, Mapping):
-            faults.add(
-                "B111",
-                node.place,
-                f"a set of keys is expected here, {_WHAT[type(node)]} is given.",
-                f"Write `{self.key.what}: …` lines.",
-            )
+            _no_keys(node, faults, "Write a line `<name>: …` for each.")
             return None
-        entries = []
-        for key, child in node.entries:
-            fine = not self.key.problem(key.text, key.place, faults)
-            value = self.value.read(child, faults)
-            if fine:
-                entries.append(Entry(key.text, key.place, value))
-        return Located(tuple(entries), node.place)
+        return Located(tuple(self._entry(key, child, faults) for key, child in node.entries), node.place)
+
+    def _entry(self, key: Scalar, child: Node, faults: Faults) -> Entry[Located[T] | None]:
+        fine = isinstance(child, Hole) or not self.key.problem(key.text, key.place, faults)
+        value = self.value.read(child, faults)
+        return Entry(key.text, key.place, value if fine else None)
 
     def schema(self) -> JsonSchema:
         return {
             "type": "object",
             "additionalProperties": self.value.schema(),
-            "propertyNames": {"pattern": f"^(?:{self.key.pattern})$"},
+            "propertyNames": self.key.key_schema(),
         }
 
 
@@ -286,19 +182,35 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """The problem of a key that people try: what to show, and the key that they should have used."""
+
+    code: str
+    message: str
+    advice: str
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fields:
-    """What a record said. `whole` is False when a key was faulty or missing; then it is not built upon."""
+    """What a record said. `places` has every key that was given or meant, `values` those that could be read.
+
+    `whole` is False when anything in it was faulty or missing; then it is not built upon. `faulty` are those keys.
+    """
 
     place: Place
     values: MappingOf[str, Located[Any]]
+    places: MappingOf[str, Place]
+    faulty: frozenset[str]
     whole: bool
 
     def has(self, key: str) -> bool:
-        return key in self.values
+        """True when the key was given, even if its value could not be read."""
+        return key in self.places
 
     def at(self, key: str) -> Place:
         """Where the value of a key stands; where the record stands if it has no such key."""
-        return self.values[key].place if key in self.values else self.place
+        return self.values[key].place if key in self.values else self.places.get(key, self.place)
 
     def get(self, key: str, kind: type[T]) -> T:
         """The value of a key that the shape requires."""
@@ -320,42 +232,59 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A fixed set of keys. `refused` maps keys that people try to the problem (code, message, advice) to show."""
+    """A fixed set of keys. `refused` has keys that people try, with the problem to show."""
 
     keys: MappingOf[str, Key]
-    refused: MappingOf[str, tuple[str, str, str]] = field(default_factory=dict)
+    refused: MappingOf[str, Refusal] = field(default_factory=dict)
 
     def read(self, node: Node, faults: Faults) -> Located[Fields] | None:
         if not isinstance(node, Mapping):
-            found = "nothing" if isinstance(node, Scalar) and node.is_null else _WHAT[type(node)]
-            faults.add(
-                "B111",
-                node.place,
-                f"a set of keys is expected here, {found} is given.",
-                f"Keys are: {', '.join(self.keys)}.",
-            )
+            optional = "" if any(key.required for key in self.keys.values()) else " `{}` will do if it has none."
+            _no_keys(node, faults, f"Keys are: {', '.join(self.keys)}.{optional}")
             return None
-        before = len(faults.problems)
-        values = {
-            key.text: value for key, child in node.entries if (value := self._value(key, child, faults)) is not None
-        }
-        given = {key.text for key, _ in node.entries}
-        for name, key in self.keys.items():
-            if key.required and name not in given:
-                faults.add("B112", node.place, f"`{name}` is missing.", f"Add `{name}`: {key.help}.")
-        return Located(Fields(node.place, values, len(faults.problems) == before), node.place)
+        before = faults.count
+        values: dict[str, Located[Any]] = {}
+        places: dict[str, Place] = {}
+        faulty = set()
+        for key, child in node.entries:
+            mark = faults.count
+            meant, value = self._value(key, child, faults)
+            places.setdefault(meant, key.place)
+            if value is not None:
+                values[meant] = value
+            if faults.count > mark:
+                faulty.add(meant)
+        if all(key.text in self.keys for key, child in node.entries if isinstance(child, Hole)):
+            self._complete(node, places, faults)
+        whole = faults.count == before
+        return Located(Fields(node.place, values, places, frozenset(faulty), whole), node.place)
 
-    def _value(self, key: Scalar, child: Node, faults: Faults) -> Located[Any] | None:
-        if key.text in self.keys:
-            return self.keys[key.text].shape.read(child, faults)
-        if key.text in self.refused:
-            code, message, advice = self.refused[key.text]
-            faults.add(code, key.place, message, advice)
+    def _value(self, key: Scalar, child: Node, faults: Faults) -> tuple[str, Located[Any] | None]:
+        """The key that was meant, so that a misspelt one is not missing as well, and the value if it can be read."""
+        name = key.text
+        if name in self.keys:
+            return name, self.keys[name].shape.read(child, faults)
+        if isinstance(child, Hole):
+            faults.pass_over()
+        elif name in self.refused:
+            refusal = self.refused[name]
+            secret = key.place.cut(key.place.column - 1 + key.place.width)
+            faults.add(refusal.code, secret, refusal.message, refusal.advice)
+            return refusal.instead, None
         else:
-            nearest = get_close_matches(key.text, self.keys, n=1)
-            advice = f"Did you mean `{nearest[0]}`?" if nearest else f"Keys are: {', '.join(self.keys)}."
-            faults.add("B110", key.place, f"`{key.text}` is not a key that is known here.", advice)
-        return None
+            nearest = faults.guess(name, self.keys)
+            advice = f"Did you mean `{nearest}`?" if nearest else f"Keys are: {', '.join(self.keys)}."
+            faults.add("B110", key.place, f"`{name}` is not a key that is known here.", advice)
+            return nearest or name, None
+        return name, None
+
+    def _complete(self, node: Mapping, places: MappingOf[str, Place], faults: Faults) -> None:
+        missing = {name: key.help for name, key in self.keys.items() if key.required and name not in places}
+        if missing:
+            names = " and ".join(f"`{name}`" for name in missing)
+            advice = "; ".join(f"`{name}`: {help_}" for name, help_ in missing.items())
+            message = f"{names} {'are' if len(missing) > 1 else 'is'} missing."
+            faults.add("B112", node.place, message, f"Add {advice}.")
 
     def schema(self) -> JsonSchema:
         required = [name for name, key in self.keys.items() if key.required]
@@ -364,24 +293,8 @@ class Record:
         return {**shape, "required": required} if required else shape
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[T]):
-    """Text that `parse` turns into a value; it raises ValueError with the sentence to show."""
-
-    what: str
-    parse: Callable[[str], T]
-    code: str
-    advice: str
-
-    def read(self, node: Node, faults: Faults) -> Located[T] | None:
-        scalar = _scalar(node, faults, self.what)
-        if scalar is None:
-            return None
-        try:
-            return Located(self.parse(scalar.text), scalar.place)
-        except ValueError as error:
-            faults.add(self.code, scalar.place, str(error), self.advice)
-            return None
-
-    def schema(self) -> JsonSchema:
-        return {"type": "string"}
+def _no_keys(node: Node, faults: Faults, advice: str) -> None:
+    if isinstance(node, Hole):
+        faults.pass_over()
+    else:
+        faults.add("B111", node.place, f"a set of keys is expected here, {given(node)} is given.", advice)

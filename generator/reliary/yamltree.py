@@ -2,7 +2,7 @@
 
 Built from the events of libyaml instead of its loader: values stay text (so 99.90 stays 99.90 and `no` stays a
 word) until the shape that expects them reads them; anchors and tags are refused, which leaves no way to write a
-bomb; nesting has a limit and nothing recurses.
+bomb; nesting and the number of values have a limit, and nothing recurses.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import TypeAlias
 import yaml
 
 from reliary.problems import Place, Problem
+from reliary.source import Refused, Source, decoded
+from reliary.yamlsyntax import syntax_problem
 
-MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 20
+MAX_VALUES = 500_000
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -29,7 +31,7 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        return self.plain and self.text in ("", "~", "null")
+        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,180 +42,180 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
+    """`place` is that of the key that names it, unless the mapping is written in braces."""
+
     entries: tuple[tuple[Scalar, Node], ...]
     place: Place
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Where a value stood that cannot be read. The problem was reported, so shapes pass over it in silence."""
+
+    place: Place
 
 
-class Refused(Exception):
-    """The file cannot be read as definitions. `problem` says why and where."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-def parse(file: str, raw: bytes, size: int | None = None) -> Node | None:
-    """The tree of a YAML file, None when it holds no value. Raises `Refused`.
-
-    `size` is the file's size in bytes where `raw` was cut off just past `MAX_BYTES`.
-    """
-    text = _decode(file, raw, size or len(raw))
-    lines = text.splitlines()
-    try:
-        return _tree(_Places(file, lines), yaml.parse(text, Loader=_Loader))
-    except yaml.MarkedYAMLError as error:
-        raise Refused(_syntax(file, lines, error)) from None
-    except yaml.YAMLError:
-        raise Refused(
-            Problem(
-                "B104",
-                "the file holds characters that YAML does not allow.",
-                "Remove the control characters; an editor shows them.",
-                Place(file),
-            )
-        ) from None
-
-
-def _decode(file: str, raw: bytes, size: int) -> str:
-    if size > MAX_BYTES:
-        raise Refused(
-            Problem(
-                "B105",
-                f"the file has {size:,} bytes; definitions may have {MAX_BYTES:,}.",
-                "Split it, or keep long tenant lists in files of their own.",
-                Place(file),
-            )
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Refused(
-            Problem("B103", f"the file is not UTF-8 (byte {error.start}).", "Save it as UTF-8.", Place(file))
-        ) from None
+Node: TypeAlias = Scalar | Sequence | Mapping | Hole
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
-    file: str
-    lines: list[str]
+class Tree:
+    """A file's values, `root` is None when it holds none. `whole` is False when reading had to stop."""
 
-    def at(self, event: yaml.Event) -> Place:
-        start, end = event.start_mark, event.end_mark
-        assert start is not None
-        assert end is not None
-        width = end.column - start.column if end.line == start.line else 1
-        return self.point(start.line, start.column, width)
+    root: Node | None
+    problems: tuple[Problem, ...]
+    whole: bool = True
 
-    def point(self, line: int, column: int, width: int = 1) -> Place:
-        text = self.lines[line] if line < len(self.lines) else ""
-        return Place(self.file, line + 1, column + 1, text, max(1, width))
+
+def parse(file: str, raw: bytes) -> Node | None:
+    """The tree of a YAML file of ours, None when it holds no value. Raises `Refused` at any problem."""
+    tree = read_yaml(decoded(file, raw))
+    for problem in tree.problems:
+        raise Refused(problem)
+    return tree.root
+
+
+def read_yaml(source: Source) -> Tree:
+    """The tree of a YAML text with its problems. Never raises."""
+    builder = _Builder(source)
+    try:
+        builder.take(yaml.parse(source.text, Loader=_Loader))
+    except Refused as refused:
+        return Tree(None, (*builder.problems, refused.problem), whole=False)
+    except yaml.MarkedYAMLError as error:
+        return Tree(None, (*builder.problems, syntax_problem(source, error)), whole=False)
+    root = builder.root
+    return Tree(None if isinstance(root, Scalar) and root.is_null else root, tuple(builder.problems))
 
 
 class _Open:
     """A mapping or sequence whose end has not come yet."""
 
-    __slots__ = ("children", "is_mapping", "place")
+    __slots__ = ("children", "is_mapping", "place", "tagged")
 
-    def __init__(self, place: Place, is_mapping: bool) -> None:
+    def __init__(self, place: Place, is_mapping: bool, tagged: bool) -> None:
         self.place = place
         self.is_mapping = is_mapping
+        self.tagged = tagged
         self.children: list[Node] = []
 
-    def close(self) -> Node:
-        if not self.is_mapping:
-            return Sequence(tuple(self.children), self.place)
-        return Mapping(tuple(_pairs(self.children)), self.place)
+    def place_of(self, event: yaml.CollectionStartEvent, own: Place) -> Place:
+        """The key that names a block: people look for a name, not for the first line under it."""
+        if self.is_mapping and not event.flow_style and len(self.children) % 2:
+            return self.children[-1].place
+        return own
 
 
-def _pairs(children: list[Node]) -> Iterator[tuple[Scalar, Node]]:
-    first: dict[str, Scalar] = {}
-    for key, value in zip(children[::2], children[1::2], strict=True):
-        if not isinstance(key, Scalar):
-            raise Refused(Problem("B104", "a key must be a word.", "Write `key: value`.", key.place))
-        if key.text in first:
-            raise Refused(
-                Problem(
-                    "B108",
-                    f"`{key.text}` stands a second time; the first is at line {first[key.text].place.line}.",
-                    "Keep one of the two.",
-                    key.place,
-                )
-            )
-        first[key.text] = key
-        yield key, value
+class _Builder:
+    """Turns events into nodes. What can be told without giving up the file is collected."""
 
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[Problem] = []
+        self.root: Node | None = None
+        self._open: list[_Open] = []
+        self._values = 0
+        self._anchors: set[str] = set()
 
-def _tree(places: _Places, events: Iterator[yaml.Event]) -> Node | None:
-    stack: list[_Open] = []
-    root: Node | None = None
-    documents = 0
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            _one_document(documents, places, event)
-        done = _step(event, places, stack)
-        if done is None:
-            continue
-        if stack:
-            stack[-1].children.append(done)
+    def take(self, events: Iterator[yaml.Event]) -> None:
+        documents = 0
+        for event in events:
+            if isinstance(event, yaml.NodeEvent):
+                self._node(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self._put(self._closed(self._open.pop()))
+            elif isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                self._one_document(documents, event)
+
+    def _at(self, event: yaml.Event) -> Place:
+        start, end = event.start_mark, event.end_mark
+        assert start is not None
+        assert end is not None
+        width = end.column - start.column if end.line == start.line else 1
+        return self.source.place(start.line, start.column, width)
+
+    def _node(self, event: yaml.NodeEvent) -> None:
+        place = self._at(event)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _too_much("B105", f"the file holds more than {MAX_VALUES:,} values.", "Split it.", place)
+        fine = self._plain(event, place)
+        if isinstance(event, yaml.ScalarEvent):
+            self._put(Scalar(event.value, not event.style, place) if fine else Hole(place))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._start(event, place, fine)
         else:
-            root = done
-    return None if isinstance(root, Scalar) and root.is_null else root
+            self._put(Hole(place))
 
+    def _start(self, event: yaml.CollectionStartEvent, place: Place, fine: bool) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            message = f"values are nested more than {MAX_DEPTH} deep."
+            raise _too_much("B107", message, "Definitions need four or five levels; is a bracket too much?", place)
+        if self._open:
+            place = self._open[-1].place_of(event, place)
+        self._open.append(_Open(place, isinstance(event, yaml.MappingStartEvent), tagged=not fine))
 
-def _one_document(count: int, places: _Places, event: yaml.Event) -> None:
-    if count > 1:
-        raise Refused(
-            Problem("B104", "a second document starts here.", "Put it into a file of its own.", places.at(event))
+    def _put(self, node: Node) -> None:
+        if self._open:
+            self._open[-1].children.append(node)
+        else:
+            self.root = node
+
+    def _closed(self, done: _Open) -> Node:
+        if done.tagged:
+            return Hole(done.place)
+        if not done.is_mapping:
+            return Sequence(tuple(done.children), done.place)
+        return Mapping(tuple(self._pairs(done.children)), done.place)
+
+    def _pairs(self, children: list[Node]) -> Iterator[tuple[Scalar, Node]]:
+        first: dict[str, Scalar] = {}
+        for key, value in zip(children[::2], children[1::2], strict=True):
+            if not isinstance(key, Scalar):
+                self._no_key(key)
+            elif key.text in first:
+                self.problems.append(twice(key, first[key.text]))
+            else:
+                first[key.text] = key
+                yield key, value
+
+    def _no_key(self, key: Node) -> None:
+        if not isinstance(key, Hole):
+            what = "a list" if isinstance(key, Sequence) else "a set of keys"
+            message = f"a key must be a word; this is {what}."
+            advice = "Write `key: value`. A text that starts with { or [ needs quotes."
+            self.problems.append(Problem("B104", message, advice, key.place))
+
+    def _plain(self, event: yaml.NodeEvent, place: Place) -> bool:
+        """False after a problem: an alias cannot be read, and a tag would change what a value means."""
+        name = event.anchor
+        if name is not None and name not in self._anchors:
+            self._anchors.add(name)
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            message = f"`{sign}{name}`: anchors and aliases are not read."
+            advice = f"Write the value out wherever `*{name}` stands; what tenants share belongs into a tier."
+            self.problems.append(Problem("B106", message, advice, place))
+        tag = getattr(event, "tag", None)
+        if tag in (None, "!"):
+            return not isinstance(event, yaml.AliasEvent)
+        message = f"the tag `{tag.replace('tag:yaml.org,2002:', '!!')}` is not read."
+        self.problems.append(
+            Problem("B106", message, "Remove the word that starts with `!`, or quote the text.", place)
         )
+        return False
+
+    def _one_document(self, count: int, event: yaml.Event) -> None:
+        if count > 1:
+            message, advice = "a second document starts here.", "Put it into a file of its own, or remove the `---`."
+            raise _too_much("B104", message, advice, self._at(event))
 
 
-def _step(event: yaml.Event, places: _Places, stack: list[_Open]) -> Node | None:
-    """Takes one event; gives the node that is now complete, if one is."""
-    if isinstance(event, yaml.NodeEvent):
-        _refuse_extras(event, places)
-    if isinstance(event, yaml.ScalarEvent):
-        return Scalar(event.value, event.style is None, places.at(event))
-    if isinstance(event, yaml.CollectionStartEvent):
-        if len(stack) >= MAX_DEPTH:
-            raise Refused(
-                Problem(
-                    "B107",
-                    f"values are nested more than {MAX_DEPTH} deep.",
-                    "Definitions need four or five levels.",
-                    places.at(event),
-                )
-            )
-        stack.append(_Open(places.at(event), isinstance(event, yaml.MappingStartEvent)))
-    elif isinstance(event, yaml.CollectionEndEvent):
-        return stack.pop().close()
-    return None
+def twice(key: Scalar, first: Scalar) -> Problem:
+    """The problem of a key that stands a second time in one mapping."""
+    message = f"`{key.text}` stands a second time; the first is at line {first.place.line}."
+    return Problem("B108", message, "Keep one of the two.", key.place)
 
 
-def _refuse_extras(event: yaml.NodeEvent, places: _Places) -> None:
-    if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-        raise Refused(
-            Problem(
-                "B106",
-                "anchors and aliases are not read.",
-                "Write the value out; what tenants share belongs into a tier.",
-                places.at(event),
-            )
-        )
-    tag = getattr(event, "tag", None)
-    if tag is not None and tag != "!":
-        raise Refused(Problem("B106", "tags are not read.", "Remove the word that starts with `!`.", places.at(event)))
-
-
-def _syntax(file: str, lines: list[str], error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    places = _Places(file, lines)
-    place = places.point(mark.line, mark.column) if mark else Place(file)
-    if "\t" in place.text:
-        return Problem("B109", "a tab stands where YAML wants spaces.", "Indent with spaces.", place)
-    return Problem(
-        "B104", f"not valid YAML: {error.problem}.", "Check the quotes, colons and indentation near here.", place
-    )
+def _too_much(code: str, message: str, advice: str, place: Place) -> Refused:
+    return Refused(Problem(code, message, advice, place))

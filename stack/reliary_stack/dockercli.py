@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -31,9 +33,11 @@ __all__ = [
 
 ANSWER_SECONDS = 2.0
 COMMAND_SECONDS = 1800.0
+ENDING_SECONDS = 10.0
 SHOWN_LINES = 15
 
 _PROJECT = "com.docker.compose.project"
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class CommandFailed(Exception):
@@ -49,7 +53,8 @@ class Container:
     """A container of a Compose project, as it was a moment ago. `folder` is that of its Compose file.
 
     `status` and `health` are Docker's words; `health` is None without a health check. `said` is what the last check
-    printed, `restarts` how often the engine started it again after it had ended by itself.
+    printed, `restarts` how often the engine started it again after it had ended by itself; `out_of_memory` if the
+    kernel ended it because of its limit.
     """
 
     id: str
@@ -60,6 +65,7 @@ class Container:
     health: str | None
     said: str
     restarts: int
+    out_of_memory: bool
 
 
 def engine_answers() -> bool:
@@ -73,7 +79,7 @@ def engine_answers() -> bool:
 
 def docker(*words: str, seconds: float = COMMAND_SECONDS) -> str:
     """What `docker` prints. Raises CommandFailed, also when there is no such command."""
-    return _run(("docker", *words), None, seconds)
+    return _run(f"docker {words[0]}", ("docker", *words), None, seconds)
 
 
 def containers(project: str) -> tuple[Container, ...]:
@@ -100,6 +106,7 @@ def _container(row: dict[str, Any]) -> Container:
         health=health.get("Status"),
         said=" ".join(checks[-1].get("Output", "").split()),
         restarts=row["RestartCount"],
+        out_of_memory=bool(state.get("OOMKilled")),
     )
 
 
@@ -171,10 +178,12 @@ class Compose:
         """
         file = str(self.build / "docker-compose.yml")
         command = (*self.command, "-p", self.project, "-f", file, *words)
-        _run(command, {**os.environ, **self.variables}, COMMAND_SECONDS, meanwhile)
+        name = " ".join((*self.command, words[0]))
+        _run(name, command, {**os.environ, **self.variables}, COMMAND_SECONDS, meanwhile)
 
 
 def _run(
+    name: str,
     command: tuple[str, ...],
     environment: Mapping[str, str] | None,
     seconds: float,
@@ -192,18 +201,18 @@ def _run(
                 start_new_session=True,
             )
         except OSError as error:
-            raise CommandFailed(_shown(command), (str(error),)) from error
+            raise CommandFailed(name, (str(error),)) from error
         try:
             _await(process, seconds, meanwhile)
         except subprocess.TimeoutExpired:
-            raise CommandFailed(_shown(command), (f"it took longer than {seconds:g} seconds",)) from None
+            raise CommandFailed(name, (f"it took longer than {seconds:g} seconds",)) from None
         finally:
             _end(process)
         output.seek(0)
         errors.seek(0)
         said, complaints = output.read(), errors.read()
     if process.returncode != 0:
-        raise CommandFailed(_shown(command), _lines(said + complaints))
+        raise CommandFailed(name, _lines(said + complaints))
     return said.decode(errors="replace")
 
 
@@ -216,19 +225,17 @@ def _await(process: subprocess.Popen[bytes], seconds: float, meanwhile: Callable
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command that still runs, and what it started: `docker compose` is two processes."""
     if process.poll() is None:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _shown(command: tuple[str, ...]) -> str:
-    return " ".join(command[:2])
-
-
 def _lines(output: bytes) -> tuple[str, ...]:
-    lines = (line.rstrip() for line in output.decode(errors="replace").splitlines())
+    text = _COLOURS.sub("", output.decode(errors="replace"))
+    lines = (line.rstrip() for line in text.splitlines())
     return tuple(line for line in lines if line)[-SHOWN_LINES:]

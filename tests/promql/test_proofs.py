@@ -27,7 +27,9 @@ MISTAKES = {
     "the alerts of two tenants are mixed": ("alerts", r"and on \(tenant_id\)\n", "and on ()\n"),
     "the score has no floor": ("recording", r"point, 59\)", "point, 100)"),
     "the value over all tenants is a mean of ratios": (
-        "recording", r"clamp_max\(sum\((\S+)\) / \(sum\((\S+)\) > 0\), 1\)", r"avg(\1 / \2)"
+        "recording",
+        r"clamp_max\(sum\((\S+)\) / \(sum\((\S+)\) > 0\), 1\)",
+        r"avg(\1 / \2)",
     ),
     "0/0 is recorded": ("recording", r"increase15m\s+> 0\)", "increase15m)"),
     "missing errors are not zero": ("support", r"0 \* aether", "1 * aether"),

@@ -1,0 +1,76 @@
+"""Who the tenants are, what was promised to them, and what their usage costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from reliary.model import Costs, Price, Tenant, Tier
+from reliary.problems import Place
+from reliary.shapes import Fields
+from reliary.spec_promql import counter
+from reliary.spec_root import Root
+
+
+def tiers(root: Root) -> tuple[Tier, ...]:
+    """The tiers. `default` cannot be one: objectives use that name for tenants of no tier."""
+    found = []
+    for name, place, row in root.records("tiers"):
+        if name == "default":
+            message = "`default` is no tier: objectives use the word for tenants that are in no list."
+            root.faults.add("B117", place, message, "Choose another name.")
+        _budget_counts(root, row)
+        found.append(Tier(name, row.maybe("description", str) or name, root.budget(row)))
+    return tuple(found)
+
+
+def tenants(root: Root) -> tuple[Tenant, ...]:
+    """The tenants of all files, in their order. An id may be given once."""
+    return tuple(_tenants(root))
+
+
+def _tenants(root: Root) -> Iterator[Tenant]:
+    first: dict[str, Place] = {}
+    known_tiers, known_slos = root.names("tiers"), root.names("slos")
+    for item in root.fields.items("tenants", Fields):
+        row = item.value
+        id_ = row.maybe("id", str)
+        if id_ in first:
+            message = f"the tenant `{id_}` is defined twice; the first is at {first[id_]}."
+            root.faults.add("B115", row.at("id"), message, "Keep one of the two.")
+        elif id_ is not None:
+            first[id_] = row.at("id")
+        if not row.whole:
+            continue
+        tier = row.get("tier", str)
+        root.known(tier, known_tiers, "tier", row.at("tier"))
+        _budget_counts(root, row)
+        objectives = tuple((slo, value) for slo, value, _ in root.numbers(row, "objectives", known_slos, "SLO"))
+        vip = row.maybe("vip", bool) or False
+        yield Tenant(
+            row.get("id", str), row.maybe("name", str) or row.get("id", str), tier, vip, objectives, root.budget(row)
+        )
+
+
+def _budget_counts(root: Root, row: Fields) -> None:
+    if row.has("budget") and root.complete and not (root.fields.has("prices") or root.fields.has("budgets")):
+        message = "a budget has no effect without prices."
+        root.faults.add("B112", row.at("budget"), message, "Define `prices` and `budgets`, or remove it.")
+
+
+def costs(root: Root) -> Costs | None:
+    """Prices and the budget of every tenant; the one makes no sense without the other."""
+    fields = root.fields
+    prices = tuple(price for record in root.records("prices") if (price := _price(root, *record)) is not None)
+    budget = root.budget(fields, "budgets")
+    if root.complete and fields.has("prices") != fields.has("budgets"):
+        key, other = ("prices", "budgets") if fields.has("prices") else ("budgets", "prices")
+        root.faults.add("B112", fields.places[key], f"`{key}` without `{other}`.", f"Define `{other}` too.")
+    return Costs(prices, budget) if prices and budget else None
+
+
+def _price(root: Root, name: str, _: Place, row: Fields) -> Price | None:
+    selector = counter(root, row, "counter")
+    if selector is None:
+        return None
+    return Price(name, selector, row.maybe("per", Decimal) or Decimal(1), row.get("usd", Decimal))
