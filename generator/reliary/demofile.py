@@ -44,6 +44,7 @@ def demo_files(stack: Stack) -> tuple[File, ...]:
 
 
 def to_text(config: DemoConfig) -> str:
+    """The file, the same bytes each time."""
     rates = {tenant: str(rate) for tenant, rate in config.requests_per_second}
     content = {"format": FORMAT, "seed": config.seed, "requests_per_second": rates}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

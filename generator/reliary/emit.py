@@ -37,7 +37,10 @@ def write_build(files: tuple[File, ...], release: str, folder: Path) -> None:
 
     Raises `NotABuild` when the folder has content but no manifest, OSError when the disk refuses.
     """
-    folder = folder.absolute()
+    paths = [file.path for file in files] + [MANIFEST]
+    if twice := {path for path in paths if paths.count(path) > 1}:
+        raise ValueError(f"{', '.join(sorted(twice))}: written twice in one build")
+    folder = folder.resolve()
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise NotABuild(f"{folder} is not empty and holds no {MANIFEST}")
     folder.parent.mkdir(parents=True, exist_ok=True)

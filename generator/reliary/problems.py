@@ -17,6 +17,8 @@ BEFORE, MARKED, EXCERPT = 60, 80, 150
 
 
 class Severity(StrEnum):
+    """What a problem does to the outcome: errors and checks that were not run fail it, warnings do not."""
+
     ERROR = "error"
     WARNING = "warning"
     NOT_RUN = "not-run"
@@ -42,6 +44,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """What is wrong, where, and what to do next. `code` is stable and explained in docs/checks.md."""
+
     code: str
     message: str
     advice: str

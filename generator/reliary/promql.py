@@ -131,7 +131,7 @@ def _aggregate_keeps(node: Any, label: str) -> bool:
     inner = bool(_keeps(node.expr, label))
     if str(node.op) in ("topk", "bottomk"):
         return inner
-    if node.modifier is None:
+    if node.modifier is None or (str(node.op) == "count_values" and getattr(node.param, "val", label) == label):
         return False
     by = node.modifier.type == promql_parser.AggModifierType.By
     return inner and ((label in node.modifier.labels) == by)

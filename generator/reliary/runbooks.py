@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -68,8 +69,11 @@ def runbook_files(stack: Stack, site: Site, rules: tuple[RuleFile, ...]) -> tupl
 
 def markdown(text: str) -> str:
     """Text that a user wrote, as plain words in Markdown and in the HTML that a viewer makes of it."""
+    text = text.strip()
     entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
-    return "".join(entities.get(char, f"\\{char}" if char in "\\`*_{}[]#!" else char) for char in text)
+    plain = "".join(entities.get(char, f"\\{char}" if char in "\\`*_{}[]#!" else char) for char in text)
+    # A list, a rule or a fence may begin here: as an entity the first mark means nothing.
+    return f"&#{ord(text[0])};{plain[1:]}" if re.match(r"[-+=~]|[0-9]+(?:[.)]|$)", text) else plain
 
 
 @cache

@@ -183,6 +183,8 @@ def _span(node: Node, faults: Faults, units: str, examples: str, low: int, high:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
+    """true or false, and no other word."""
+
     def read(self, node: Node, faults: Faults) -> Located[bool] | None:
         scalar = _scalar(node, faults, "true or false", "Write true or false.")
         if scalar is None:

@@ -25,6 +25,8 @@ MAX_GUESSES, MAX_GUESSED_LENGTH, MAX_CANDIDATES = 200, 100, 2000
 
 @dataclass(frozen=True, slots=True)
 class Located(Generic[T_co]):
+    """A value, and where it stands."""
+
     value: T_co
     place: Place
 
@@ -86,6 +88,8 @@ def given(node: Node) -> str:
 
 
 class Shape(Protocol[T_co]):
+    """What a value may look like. One thing that reads it, and tells editors about it."""
+
     def read(self, node: Node, faults: Faults) -> Located[T_co] | None:
         """The value, or None after a problem was added."""
         ...
@@ -176,6 +180,8 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class Key:
+    """A key of a record; `help` completes the sentence "add it: …" and shows in editors."""
+
     shape: Shape[Any]
     help: str
     required: bool = False

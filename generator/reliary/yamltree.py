@@ -25,6 +25,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
+    """One value, as the text that was written; `plain` without quotes."""
+
     text: str
     plain: bool
     place: Place
@@ -36,6 +38,8 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
+    """A list."""
+
     items: tuple[Node, ...]
     place: Place
 

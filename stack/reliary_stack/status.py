@@ -75,6 +75,8 @@ class IndicatorStatus:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
+    """An alert that fires now."""
+
     alert: str
     severity: str
 

@@ -368,6 +368,14 @@ def test_a_faulty_row_is_refused(tmp_path: Path, row: dict[str, str], fault: str
         read_pins(path)
 
 
+@pytest.mark.parametrize("parts", [PARTS[:-1], (*PARTS, "loki")])
+def test_a_set_pins_what_the_stack_has_and_no_more(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    rows = [f"  {part}: {{image: x, tag: y}}" for part in parts]
+    (tmp_path / "pins.yml").write_text("\n".join(["one:", *rows]))
+    with pytest.raises(PinsFault, match="one must pin exactly"):
+        read_pins(tmp_path / "pins.yml")
+
+
 @pytest.mark.parametrize("text", ["", "- seed", "seed: [", "seed: {prometheus: {}}", "seed:"])
 def test_a_faulty_table_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "pins.yml").write_text(text)

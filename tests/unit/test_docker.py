@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,10 @@ def test_secrets_are_copied_and_those_that_are_missing_are_empty(tmp_path: Path,
 def test_a_containers_mount_sees_a_changed_secret(tmp_path: Path, definitions: Path) -> None:
     folder = tmp_path / "copies"
     copy_secrets(["slack"], definitions, folder)
-    mounted = (folder / "slack").stat().st_ino
-    (definitions / "slack").write_text("new")
-    copy_secrets(["slack"], definitions, folder)
-    assert (folder / "slack").read_text() == "new"
-    assert (folder / "slack").stat().st_ino == mounted
+    with (folder / "slack").open() as mounted:
+        (definitions / "slack").write_text("new")
+        copy_secrets(["slack"], definitions, folder)
+        assert mounted.read() == "new"
 
 
 def test_a_secret_that_is_no_longer_named_goes(tmp_path: Path, definitions: Path) -> None:
@@ -325,6 +325,8 @@ def test_the_context_has_the_code_and_nothing_else(context: Path) -> None:
     assert (context / "src/reliary_exporter/app.py").is_file()
     assert {path.suffix for path in context.rglob("*") if path.is_file()} == {"", ".txt", ".py"}
     assert not list(context.rglob("_assets"))
+    [metadata] = context.glob("src/*.dist-info/METADATA")
+    assert f"Version: {version('reliary')}" in metadata.read_text().splitlines()
     others = [path for path in context.rglob("*") if not stat.S_IMODE(path.stat().st_mode) & 0o004]
     assert others == []
 

@@ -182,7 +182,6 @@ def test_the_label_is_lost(expr: str) -> None:
     assert not promql.keeps_label(expr, "t")
 
 
-@pytest.mark.xfail(reason="promql.keeps_label does not look at the label that count_values writes", strict=True)
 @pytest.mark.parametrize("expr", OVERWRITTEN)
 def test_the_label_is_overwritten(expr: str) -> None:
     assert not promql.keeps_label(expr, "t")

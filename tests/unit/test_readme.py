@@ -33,8 +33,5 @@ def test_the_definitions_of_the_readme_are_complete(tmp_path: Path) -> None:
 def test_the_problem_of_the_readme_is_shown_like_that(tmp_path: Path) -> None:
     objective = "objective: {default: 99.5, paid: 99.9}"
     reading = read_definitions(_definitions(tmp_path, (objective, "objective: 100")))
-    shown = as_text(reading.problems)
     (example,) = re.findall(r"```\n(my-definitions.*?)```", README, flags=re.DOTALL)
-    said = [line.split("  ", 2)[1:] for line in (shown.splitlines()[0], example.splitlines()[0])]
-    assert said[0] == said[1]
-    assert shown.splitlines()[-1].strip() == example.splitlines()[-1].strip()
+    assert as_text(reading.problems).split("my-definitions/")[-1] == example.split("my-definitions/")[-1]
