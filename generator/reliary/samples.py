@@ -48,7 +48,9 @@ def feed(indicator: Indicator, tenant: tuple[str, str], counted: Decimal, total:
     return {series.counted: counted, series.rest: total if series.rest_is_total else total - counted}
 
 
-def histogram(selector: Selector, bound: str, tenant: tuple[str, str], good: Decimal, total: Decimal) -> dict[str, Decimal]:
+def histogram(
+    selector: Selector, bound: str, tenant: tuple[str, str], good: Decimal, total: Decimal
+) -> dict[str, Decimal]:
     """The same for the buckets of a classic histogram, `good` of them within the bound."""
     labels = _matching(selector.text)
     bucket = promql.suffixed(promql.metric_name(selector.text), "_bucket")
