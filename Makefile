@@ -37,6 +37,8 @@ lock: $(VENV)/ready ## Pin the newest dependencies that pyproject.toml allows
 	$(VENV)/bin/pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --extra docker --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file constraints.txt
+	$(VENV)/bin/uv pip compile compose/requirements.in --constraints constraints.txt --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file compose/requirements.txt
 
 $(VENV)/ready: constraints.txt pyproject.toml scripts/environment
 	scripts/environment $(VENV)

@@ -10,8 +10,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from string import ascii_uppercase
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
+
+import yaml
+
+from reliary.assets import asset
 
 Json: TypeAlias = dict[str, Any]
 Form: TypeAlias = Literal["gauge", "stat", "timeseries"]
@@ -22,44 +27,18 @@ TENANT = "$tenant"
 SCHEMA_VERSION = 39
 COLUMNS = 24
 
-_HEIGHT = 8
-_WORST_FIRST = ("red", "yellow", "green")
-
-_NOW = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-_OPTIONS: dict[Form, Json] = {
-    "gauge": {
-        "minVizHeight": 75,
-        "minVizWidth": 75,
-        "orientation": "auto",
-        "reduceOptions": _NOW,
-        "showThresholdLabels": False,
-        "showThresholdMarkers": True,
-        "sizing": "auto",
-    },
-    "stat": {
-        "colorMode": "value",
-        "graphMode": "none",
-        "justifyMode": "auto",
-        "orientation": "auto",
-        "percentChangeColorMode": "standard",
-        "reduceOptions": _NOW,
-        "showPercentChange": False,
-        # The name stays even beside a single value: it says which tenant is the worst.
-        "textMode": "value_and_name",
-        "wideLayout": True,
-    },
-    "timeseries": {
-        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    },
-}
-
 # What grafanalib writes and 11.2 does not know, or reads as something that we do not mean.
 _BOARD_JUNK = ("__inputs", "gnetId", "hideControls", "id", "rows", "sharedCrosshair", "style", "version")
 _PANEL_JUNK = ("editable", "error", "height", "hideTimeOverride", "minSpan", "span")
 _GAUGE_JUNK = ("showThresholdLabels", "showThresholdMarkers")
 _FIELD_JUNK = ("calcs", "limit", "noValue", "override", "title", "values")
 _VARIABLE_JUNK = ("auto", "auto_count", "auto_min", "tagValuesQuery", "tagsQuery", "useTags")
+
+
+@cache
+def _look() -> Json:
+    """Sizes, colours and options of dashboards/panels.yml."""
+    return cast(Json, yaml.safe_load(asset("dashboards", "panels.yml").read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +119,7 @@ def _panel(number: int, view: View, place: tuple[int, int, int]) -> Any:
         id=number,
         title=view.title,
         description=view.description,
-        gridPos=GridPos(h=_HEIGHT, w=width, x=x, y=y),
+        gridPos=GridPos(h=_look()["height"], w=width, x=x, y=y),
         dataSource=DATASOURCE,
         targets=[_target(ref, query, view.form) for ref, query in _lettered(view)],
         thresholds=_steps(view),
@@ -149,7 +128,7 @@ def _panel(number: int, view: View, place: tuple[int, int, int]) -> Any:
         extraJson={
             "pluginVersion": "11.2.0",
             "fieldConfig": {"defaults": _field(view), "overrides": _overrides(view)},
-            "options": _OPTIONS[view.form],
+            "options": _look()["options"][view.form],
         },
     )
 
@@ -194,7 +173,7 @@ def _field(view: View) -> Json:
 
 
 def _steps(view: View) -> list[Json]:
-    colours = _WORST_FIRST if view.higher_is_better else _WORST_FIRST[::-1]
+    colours = _look()["worst_first"][:: 1 if view.higher_is_better else -1]
     values = [None, *(_number(level) for level in view.levels)]
     return [{"color": colour, "value": value} for colour, value in zip(colours, values, strict=True)]
 
@@ -212,7 +191,7 @@ def _grid(views: Sequence[View]) -> Iterator[tuple[int, int, int]]:
     """Column, row and width of each view, in their order."""
     for number, row in enumerate(_rows(views)):
         width = COLUMNS // _in_a_row(row)
-        yield from ((column * width, number * _HEIGHT, width) for column in range(len(row)))
+        yield from ((column * width, number * _look()["height"], width) for column in range(len(row)))
 
 
 def _rows(views: Sequence[View]) -> list[list[View]]:

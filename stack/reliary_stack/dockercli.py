@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = [
     "CommandFailed",
@@ -190,18 +190,7 @@ def _run(
     meanwhile: Callable[[], object] | None = None,
 ) -> str:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        try:
-            # In a session of its own: Ctrl-C reaches us alone, and we end it after what must be done together.
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise CommandFailed(name, (str(error),)) from error
+        process = _started(name, command, environment, (output, errors))
         try:
             _await(process, seconds, meanwhile)
         except subprocess.TimeoutExpired:
@@ -210,10 +199,24 @@ def _run(
             _end(process)
         output.seek(0)
         errors.seek(0)
-        said, complaints = output.read(), errors.read()
-    if process.returncode != 0:
-        raise CommandFailed(name, _lines(said + complaints))
+        said = output.read()
+        if process.returncode != 0:
+            raise CommandFailed(name, _lines(said + errors.read()))
     return said.decode(errors="replace")
+
+
+def _started(
+    name: str, command: tuple[str, ...], environment: Mapping[str, str] | None, output: tuple[IO[bytes], IO[bytes]]
+) -> subprocess.Popen[bytes]:
+    """The command in a session of its own: Ctrl-C reaches us alone, and we end it when it can be undone."""
+    stdout, stderr = output
+    nothing = subprocess.DEVNULL
+    try:
+        return subprocess.Popen(
+            command, env=environment, stdin=nothing, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+    except OSError as error:
+        raise CommandFailed(name, (str(error),)) from error
 
 
 def _await(process: subprocess.Popen[bytes], seconds: float, meanwhile: Callable[[], object] | None) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import distribution
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,10 +67,9 @@ def readable_by_all(folder: Path) -> None:
 
 def _stage_metadata(source_root: Path) -> None:
     """Without it, nothing in the image could tell its own version."""
-    ours = distribution("reliary")
-    folder = source_root / f"reliary-{ours.version}.dist-info"
+    folder = source_root / f"reliary-{version('reliary')}.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text(ours.read_text("METADATA") or "", "utf-8")
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: reliary\nVersion: {version('reliary')}\n", "utf-8")
 
 
 def _sources(package: str) -> Iterator[Path]:
