@@ -47,11 +47,12 @@ LINE = Text("a line of text")
 PROMQL = Text("PromQL", PRINTABLE_LINES, "a counter, with matchers or without, or PromQL with `{window}`", 2000)
 CONDITION = Text(
     "a condition",
-    r"[a-z][a-z0-9_]* *[<>] *[0-9]+(?:\.[0-9]+)?",
+    r"[a-z][a-z0-9_]* *[<>] *[0-9]{1,9}(?:\.[0-9]{1,9})?",
     "an indicator or health_score, < or >, and a number: cache_hit_ratio < 0.30",
     120,
 )
 
+WEEK = 7 * 86400
 SEVERITIES = ("critical", "warning", "general")
 ROUTED_SEVERITIES = (*SEVERITIES, "page", "ticket")
 KINDS = ("indicator", "health", "slo", "cost", "platform")
@@ -64,11 +65,10 @@ def _number(what: str, minimum: str, maximum: str, *, whole: bool = False) -> Nu
 PERCENT = Number(
     "an objective in percent",
     Decimal(1),
-    Decimal(100),
-    inclusive=False,
+    Decimal("99.9999"),
     example="99.9",
     code="B114",
-    reason="is no objective: it is the percentage of good events, above 1 and below 100 (100 leaves no error budget)",
+    reason="is no objective: it is the percentage of good events, from 1 to 99.9999 (100 leaves no error budget)",
     advice="Write a percentage such as 99.9. For what may never fail, write a threshold alert on an indicator.",
 )
 USD = _number("an amount in USD", "0.000000001", "1000000000")
@@ -124,7 +124,7 @@ INDICATOR = Record(
     {
         **_EVENTS,
         "total": Key(PROMQL, "counter of all events", True),
-        "over": Key(Duration(), "the window of the ratio, such as 5m", True),
+        "over": Key(Duration(1, WEEK), "the window of the ratio, such as 5m", True),
         "as": Key(Choice(("ratio", "percent")), "ratio (0 to 1, the default) or percent (0 to 100)"),
     }
 )
@@ -136,7 +136,7 @@ SLO = Record(
         "objective": Key(
             Either(PERCENT, Map(NAME, PERCENT)), "percent of good events; or by tier, with `default`", True
         ),
-        "window": Key(Duration(7 * 86400, 90 * 86400), "rolling window, 7d to 90d", True),
+        "window": Key(Duration(WEEK, 90 * 86400), "rolling window, 7d to 90d", True),
         "alerts": Key(NAME, "burn-rate table in rules/windows.yml, `google` unless said"),
         "owner": Key(NAME, "the team that answers for it"),
     }
@@ -144,7 +144,7 @@ SLO = Record(
 THRESHOLD = Record(
     {
         "when": Key(CONDITION, "condition: cache_hit_ratio < 0.30", True),
-        "for": Key(Duration(), "how long it must hold", True),
+        "for": Key(Duration(1, WEEK), "how long it must hold", True),
         "severity": Key(Choice(SEVERITIES), "critical, warning or general", True),
         "tenants": Key(SCOPE, "all (the default) or vip"),
         "summary": Key(LINE, "one sentence for the person who is called", True),
@@ -162,7 +162,7 @@ COMPONENT = Record(
 HEALTH = Record(
     {
         "profile": Key(NAME, "name of this way to score", True),
-        "over": Key(Duration(), "window of the components", True),
+        "over": Key(Duration(1, WEEK), "window of the components", True),
         "components": Key(Map(NAME, COMPONENT), "parts of the score", True),
         "floor": Key(
             Record(

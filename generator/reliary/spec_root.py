@@ -25,6 +25,8 @@ Names: TypeAlias = frozenset[str] | None
 
 # Labels that rules of ours put on series: a tenant label of that name would be overwritten.
 _OWN_LABELS = frozenset({"alertstate", "burn", "resource", "stack"})
+_NUMBERS = ("nan", "inf")
+"""Words that PromQL reads as numbers, in small letters and in capitals."""
 
 
 NEEDED = ("stack", "services", "tiers", "tenants", "receivers", "routes")
@@ -137,8 +139,9 @@ def root_of(folder: Folder) -> Root:
 def tenant_label_problem(root: Root) -> None:
     """Adds a problem when the tenant label, or the namespace, is one that the stack needs for itself."""
     label, namespace = root.tenant_label, root.fields.maybe("namespace", str)
-    if label in RESERVED_LABELS | EXPORTER_LABELS | _OWN_LABELS:
-        message = f"the label `{label}` is used by the stack."
+    if label in RESERVED_LABELS | EXPORTER_LABELS | _OWN_LABELS or label.lower() in _NUMBERS:
+        use = "a number in PromQL" if label.lower() in _NUMBERS else "used by the stack"
+        message = f"the label `{label}` is {use}."
         root.faults.add("B117", root.fields.at("tenant_label"), message, "Use another label, such as tenant_id.")
     if namespace == "tenant_slo":
         message = "`tenant_slo` is the prefix of the series of SLOs."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -30,9 +30,10 @@ from reliary_stack.dockercli import (
 )
 from reliary_stack.dockerparts import part_of
 from reliary_stack.dockersecrets import remove_copies
-from reliary_stack.dockerstate import State, only_run, project_of, read_state, write_state
+from reliary_stack.dockerstate import State, private_folder, project_of, read_state, write_state
 from reliary_stack.dockerup import Attempt, explained
 from reliary_stack.engine import EngineError, Part, Report, Running
+from reliary_stack.exclusive import Busy, exclusive
 from reliary_stack.processes import termination_unwinds, uninterrupted
 
 __all__ = ["DockerEngine", "available"]
@@ -67,7 +68,7 @@ class DockerEngine:
 
     def up(self, stack: Stack, definitions: Path, report: Report, *, release: str, history: bool = True) -> Running:
         """See `Engine.up`. Images that are not here are downloaded, that of the exporter is built."""
-        with _as_engine_errors(), termination_unwinds(), only_run(self.folder):
+        with _as_engine_errors(), termination_unwinds(), self._alone("up"):
             _require_commands()
             attempt = Attempt(self, stack, definitions.absolute(), release, report)
             attempt.require_own_project()
@@ -80,7 +81,7 @@ class DockerEngine:
 
     def down(self, report: Report, *, remove_data: bool = False) -> tuple[Part, ...]:
         """See `Engine.down`. Grafana's password stays as long as its data."""
-        with _as_engine_errors(), only_run(self.folder), uninterrupted():
+        with _as_engine_errors(), self._alone("down"), uninterrupted():
             state = self.state()
             found = self.containers(state.project)
             if not found and not self.state_file.exists():
@@ -110,6 +111,16 @@ class DockerEngine:
             found = {each.part: each for each in self.containers(state.project)}
             names = (state.parts or tuple(found)) if found else ()
             return tuple(part_of(name, state, found.get(name)) for name in names)
+
+    @contextmanager
+    def _alone(self, verb: str) -> Iterator[None]:
+        try:
+            with exclusive(self.state_dir, verb), private_folder(self.folder):
+                yield
+        finally:
+            if self.state_dir.parent.name == ".reliary":
+                with suppress(OSError):  # other stacks may live in it
+                    self.state_dir.parent.rmdir()
 
     @property
     def folder(self) -> Path:
@@ -149,5 +160,7 @@ def _as_engine_errors() -> Iterator[None]:
     try:
         with explained("docker", "a command failed", "Does `docker version` show a server? Then try again."):
             yield
+    except Busy as busy:
+        raise EngineError("reliary", str(busy), "Try again when it is done.") from busy
     except OSError as error:
         raise EngineError("reliary", str(error), "Correct it, then try again.") from error

@@ -1,18 +1,15 @@
-"""What `reliary up` has to remember of a stack in containers, and that only one run works on it at a time."""
+"""What `reliary up` has to remember of a stack in containers, and the folder for it."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reliary_stack.engine import EngineError
-
-__all__ = ["HOST", "State", "only_run", "project_of", "read_state", "write_state"]
+__all__ = ["HOST", "State", "private_folder", "project_of", "read_state", "write_state"]
 
 HOST = "127.0.0.1"
 
@@ -56,30 +53,13 @@ def write_state(state: State, path: Path) -> None:
 
 
 @contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Keeps other runs away from the folder, which is made, and removed again if nothing is in it afterwards.
-
-    Raises EngineError when another run holds it.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+def private_folder(folder: Path) -> Iterator[None]:
+    """A folder that only this user can enter and that git overlooks; removed again if nothing is in it afterwards."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     folder.chmod(0o700)  # the secrets in it can be read by all who get this far
     (folder / ".gitignore").write_text("*\n")
-    lock = folder / "lock"
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineError("reliary", "another run is at work on this stack", "Try again when it is done.") from None
-        try:
-            yield
-        finally:
-            if {path.name for path in folder.iterdir()} == {".gitignore", "lock"}:
-                shutil.rmtree(folder)
-                _remove_empty(folder.parent)
-
-
-def _remove_empty(state_dir: Path) -> None:
-    with suppress(OSError):
-        state_dir.rmdir()
-        if state_dir.parent.name == ".reliary":
-            state_dir.parent.rmdir()
+    try:
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [".gitignore"]:
+            shutil.rmtree(folder)

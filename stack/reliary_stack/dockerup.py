@@ -129,9 +129,8 @@ class Attempt:
             for part in (part for part in self.engine.ports if part in parts):
                 choices = [former[part]] if part in former else []
                 free = (_free_port(port, held) for port in (*choices, self.engine.ports[part], 0))
-                ports[part] = (
-                    former[part] if part in self.found_running and part in former else next(filter(None, free))
-                )
+                kept = former.get(part) if part in self.found_running else None
+                ports[part] = kept or next(filter(None, free))
         return ports
 
     def _write_build(self, files: tuple[File, ...]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reliary.problems import as_text
+from reliary.problems import Problem, as_github, as_json, as_text
 from reliary.source import MAX_BYTES
 from reliary.spec import Reading, read_definitions
 
@@ -135,6 +135,16 @@ def test_report(case: Path) -> None:
     assert report == golden.read_text(encoding="utf-8")
     assert report.strip()
     assert reading.stack is None
+
+
+@pytest.mark.parametrize(("name", "form"), [("report.json", as_json), ("report.github", as_github)])
+def test_the_other_formats(name: str, form: Callable[[tuple[Problem, ...]], str]) -> None:
+    (case,) = CASES.glob("*-ten-faults-in-one-file")
+    report = form(read_case(case).problems)
+    golden = case / "expect" / name
+    if UPDATE:
+        golden.write_text(report, encoding="utf-8")
+    assert report == golden.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("case", FOLDERS, ids=lambda case: case.name)

@@ -71,7 +71,7 @@ def test_check_speaks_to_machines_on_standard_output(form: str, tmp_path: Path) 
         assert problem["file"].endswith("aether/slos.yml")
     else:
         assert done.stdout.startswith("::error file=")
-        assert "aether/slos.yml,line=33," in done.stdout
+        assert "aether/slos.yml,line=34," in done.stdout
 
 
 @pytest.mark.parametrize("words", [("compile",), ("check", AETHER, "--format", "xml"), ("chekc", AETHER)])

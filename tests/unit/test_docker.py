@@ -26,8 +26,9 @@ from reliary_stack.dockercli import CommandFailed, Compose, Container, container
 from reliary_stack.dockerimage import ensure_exporter_image, stage
 from reliary_stack.dockerparts import compose_site, part_of, scraped
 from reliary_stack.dockersecrets import copy_secrets, remove_copies
-from reliary_stack.dockerstate import State, only_run, read_state, write_state
+from reliary_stack.dockerstate import State, private_folder, read_state, write_state
 from reliary_stack.engine import EngineError
+from reliary_stack.exclusive import exclusive
 from support import aether, until
 
 # -- secrets
@@ -101,19 +102,25 @@ def test_a_state_that_cannot_be_read_is_that_of_a_stack_that_is_down(tmp_path: P
     assert read_state(tmp_path / "state.json", "reliary-x") == State("reliary-x")
 
 
-def test_only_one_run_works_on_a_folder(tmp_path: Path) -> None:
-    folder = tmp_path / ".reliary/aether/docker"
-    with only_run(folder):
+def test_the_folder_is_private_and_goes_when_it_is_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "docker"
+    folder.mkdir(mode=0o755)
+    with private_folder(folder):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert (folder / ".gitignore").read_text() == "*\n"
-        with pytest.raises(EngineError, match="another run"), only_run(folder):
-            pass
         (folder / "state.json").touch()
     assert (folder / "state.json").exists()
     (folder / "state.json").unlink()
-    with only_run(folder):
+    with private_folder(folder):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_one_run_works_on_a_stack(tmp_path: Path) -> None:
+    state = tmp_path / ".reliary/aether"
+    with exclusive(state, "up"), pytest.raises(EngineError, match="is at work"):
+        DockerEngine(state).up(aether(), tmp_path, print, release="")
+    assert not state.exists()
 
 
 # -- sites and parts
@@ -280,13 +287,13 @@ def test_what_happens_meanwhile_can_end_a_command(script: Path, tmp_path: Path) 
 def test_without_docker_there_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not available()
-    engine = DockerEngine(tmp_path / "state")
+    engine = DockerEngine(tmp_path / ".reliary/aether")
     with pytest.raises(EngineError, match="no Docker engine answers") as caught:
         engine.up(aether(), tmp_path, print, release="")
     assert "--engine local" in caught.value.next_step
     with pytest.raises(EngineError):
         engine.parts()
-    assert not (tmp_path / "state").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_engine_without_compose_is_none_to_us(script: Path, tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_a_section_that_is_missing_is_one_problem(tmp_path: Path, key: str) -> N
         ("tiers", "{default: {}}", ["B117"]),
         ("namespace", "tenant_slo", ["B117"]),
         ("tenant_label", "burn", ["B117"]),
+        ("tenant_label", "NaN", ["B117"]),
         ("indicators", "{a: {good: x, bad: y, total: z, over: 5m}}", ["B112"]),
         ("indicators", "{a: {good: x, total: z, over: 5m, histogram: y}}", ["B110"]),
         ("slos", "{a: {histogram: x, objective: 99, window: 30d}}", ["B112"]),
@@ -205,7 +206,7 @@ def test_a_section_that_is_missing_is_one_problem(tmp_path: Path, key: str) -> N
         ("pins", "latest", ["B113"]),
         ("retention", "10m", ["B113"]),
         ("health_score", SCORE.format("20s", "100"), ["B121"]),
-        ("health_score", SCORE.format("60d", "100"), ["B119"]),
+        ("health_score", SCORE.format("60d", "100"), ["B113"]),
         ("health_score", SCORE.format("5m", "33.5"), ["B111"]),
     ],
 )  # fmt: skip
