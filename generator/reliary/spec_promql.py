@@ -69,12 +69,21 @@ def _query(root: Root, text: str, place: Place) -> Query | None:
     # As it will stand in a rule: that refuses a range or a number too, which are valid alone.
     if not _parses(root, tried, promql.sum_by([root.tenant_label], tried), place):
         return None
-    if root.readable("tenant_label") and not promql.keeps_label(tried, root.tenant_label):
-        label = root.tenant_label
-        message = f"the query loses the label `{label}`, so it cannot tell tenants apart."
-        root.faults.add("B123", place, message, f"Aggregate `by ({label})`, and match `on ({label})`.")
-        return None
-    return Query(text)
+    return Query(text) if _tells_tenants_apart(root, tried, place) else None
+
+
+def _tells_tenants_apart(root: Root, query: str, place: Place) -> bool:
+    """False after a problem. Says nothing where the tenant label cannot be read."""
+    label = root.tenant_label
+    try:
+        if not root.readable("tenant_label") or promql.keeps_label(query, label):
+            return True
+    except RecursionError:
+        root.faults.add("B122", place, "the query is nested too deep to be followed.", "Record a part of it first.")
+        return False
+    message = f"the query loses the label `{label}`, so it cannot tell tenants apart."
+    root.faults.add("B123", place, message, f"Aggregate `by ({label})`, and match `on ({label})`.")
+    return False
 
 
 def _parses(root: Root, text: str, in_a_rule: str, place: Place) -> bool:

@@ -51,7 +51,7 @@ def syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     if said == "found unexpected end of stream" and opened is not None:
         mark = opened
     line, column = (mark.line, mark.column) if mark is not None else (0, 0)
-    tab = _tab(source, line, column)
+    tab = _tab(source, line)
     if tab is not None:
         return Problem("B109", "a tab stands where YAML wants spaces.", "Indent with spaces.", source.place(line, tab))
     while line and line >= len(source.lines):
@@ -62,10 +62,8 @@ def syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     return Problem("B104", f"not valid YAML: {meaning}.", advice, source.place(line, column))
 
 
-def _tab(source: Source, line: int, column: int) -> int | None:
-    """The column of a tab that indents the line or stands at the fault."""
+def _tab(source: Source, line: int) -> int | None:
+    """The column of the first tab that indents a line."""
     text = source.lines[line] if line < len(source.lines) else ""
     indent = text[: len(text) - len(text.lstrip())]
-    if "\t" in indent:
-        return indent.index("\t")
-    return column if text[column : column + 1] == "\t" else None
+    return indent.index("\t") if "\t" in indent else None

@@ -192,7 +192,7 @@ class _Builder:
             self.problems.append(Problem("B104", message, advice, key.place))
 
     def _plain(self, event: yaml.NodeEvent, place: Place) -> bool:
-        """False after a problem: an alias cannot be read, and a tag would change what a value means."""
+        """False when a tag would change what the value means; also tells of anchors and aliases."""
         name = event.anchor
         if name is not None and name not in self._anchors:
             self._anchors.add(name)
@@ -202,7 +202,7 @@ class _Builder:
             self.problems.append(Problem("B106", message, advice, place))
         tag = getattr(event, "tag", None)
         if tag in (None, "!"):
-            return not isinstance(event, yaml.AliasEvent)
+            return True
         message = f"the tag `{tag.replace('tag:yaml.org,2002:', '!!')}` is not read."
         self.problems.append(
             Problem("B106", message, "Remove the word that starts with `!`, or quote the text.", place)

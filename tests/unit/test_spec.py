@@ -20,6 +20,7 @@ from reliary.artifacts import Site
 from reliary.compile import compile_stack
 from reliary.exporterfile import RESERVED_LABELS
 from reliary.problems import Severity, as_text
+from reliary.shapes import MAX_GUESSES
 from reliary.source import decoded
 from reliary.spec import Reading, read_definitions
 from reliary.yamltree import Mapping, Node, Scalar, Sequence, read_yaml
@@ -204,6 +205,9 @@ def test_a_section_that_is_missing_is_one_problem(tmp_path: Path, key: str) -> N
         ("services", "{a: {scrape: 'a:8000', metrics_path: ../etc}}", ["B117"]),
         ("runbook_base_url", "'javascript:alert(1)'", ["B117"]),
         ("pins", "latest", ["B113"]),
+        ("retention", "３５d", ["B111"]),
+        ("demo", "{service: api, requests_per_second: {pro: ٣}}", ["B111"]),
+        ("tiers", "{free: &x {}, <<: *x, gold: {}}", ["B106"]),
         ("retention", "10m", ["B113"]),
         ("health_score", SCORE.format("20s", "100"), ["B121"]),
         ("health_score", SCORE.format("60d", "100"), ["B113"]),
@@ -239,6 +243,21 @@ def test_an_unknown_name_is_told_once_with_the_places_that_use_it(tmp_path: Path
     assert codes(reading) == ["B116"]
     assert "more.csv:3:4" in reading.problems[0].message
     assert "and 2,996 more" in reading.problems[0].message
+
+
+def test_guesses_end_where_they_help_nobody(tmp_path: Path) -> None:
+    """Comparing words takes a millisecond each: for half a million of them that would be minutes."""
+    reading = read(tmp_path, more="".join(f"tenan{number}: 1\n" for number in range(1000)))
+    assert len(reading.problems) == 1000
+    assert sum("Did you mean" in problem.advice for problem in reading.problems) == MAX_GUESSES
+
+
+@pytest.mark.parametrize(
+    "query", ["-" * 1900 + "x[{window}]", "x" + "+x" * 900 + "+increase(x[{window}])", "abs(" * 390 + "x"]
+)
+def test_a_query_without_end_is_refused(tmp_path: Path, query: str) -> None:
+    slo = f"slos: {{a: {{bad: '{query}', total: y_total, objective: 99, window: 30d}}}}"
+    assert codes(read(tmp_path, slos=slo)) == ["B122"]
 
 
 # -- names and folders

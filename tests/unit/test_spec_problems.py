@@ -67,6 +67,11 @@ def test_no_text_steers_a_terminal_or_adds_a_command(file: str, message: str, ad
     assert ",line=1,col=1,title=B100::" in github
 
 
+def test_github_reads_back_what_was_written() -> None:
+    (line,) = as_github([Problem("B1,00", "50 %\n%0A::error::x", "a", Place("a:b,%0A.yml", 2, 3))]).splitlines()
+    assert line == "::error file=a%3Ab%2C%250A.yml,line=2,col=3,title=B1%2C00::50 %25\\n%250A::error::x a"
+
+
 @given(ANY)
 def test_json_gives_back_every_text(text: str) -> None:
     rows = json.loads(as_json([Problem("B100", text, text, Place(text))]))["problems"]
