@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
 
 _Fastest: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+_NUMBER_ELSEWHERE = re.compile(r"[-+]?[0-9][0-9._]*[eE][-+]?[0-9]+|0o[0-7]+")
+"""Text to PyYAML, but a number to readers of YAML 1.2, as Prometheus and Alertmanager are."""
 
 
 class _Dumper(_Fastest):  # type: ignore[misc]
@@ -16,6 +21,8 @@ class _Dumper(_Fastest):  # type: ignore[misc]
 
 
 def _text(dumper: Any, text: str) -> Any:
+    if _NUMBER_ELSEWHERE.fullmatch(text):
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'")
     style = "|" if "\n" in text and text.isascii() and all(line == line.rstrip() for line in text.split("\n")) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -224,7 +224,8 @@ class Attempt:
 
     def _running(self, password: Path) -> Running:
         parts = tuple(self.said[name] for name in self.state.parts)
-        told = f"user admin, password in {password}"
+        here = Path.cwd()
+        told = f"user admin, password in {password.relative_to(here) if password.is_relative_to(here) else password}"
         parts = tuple(replace(part, detail=told) if part.name == "grafana" else part for part in parts)
         for part in parts:
             self._say(part)

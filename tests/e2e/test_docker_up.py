@@ -113,6 +113,7 @@ def test_the_example_comes_up_from_nothing(place: Place) -> None:
     running = place.up(aether())
     assert running.change == "started"
     assert [(part.name, part.state) for part in running.parts] == [(name, "healthy") for name in PARTS]
+    assert running.parts[-1].detail == f"user admin, password in {place.file('secrets')}/{ADMIN_PASSWORD}"
     states = [part.state for part in place.reported if part.name == "prometheus"]
     assert (states[0], states[-1]) == ("starting", "healthy")
     assert [(part.name, part.state) for part in place.engine.parts()] == [(name, "healthy") for name in PARTS]

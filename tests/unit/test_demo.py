@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from reliary_stack import demo, traffic
 from reliary_stack.demo import RunningDemo, UnknownName, Workload, running
 from reliary_stack.traffic import DAY, HOUR, DemoTenant, Fault, expected_counts, rate
+from reliary_stack.workload import CODES, CONFIDENCES
 
 ACME = DemoTenant("acme", 4.0)
 TINY = DemoTenant("tiny / café", 0.5)
@@ -56,7 +57,7 @@ class Tally:
 
     @property
     def requests(self) -> float:
-        return sum(self("http_requests_total", code=code) for code in demo.CODES)
+        return sum(self("http_requests_total", code=code) for code in CODES)
 
     @property
     def errors(self) -> float:
@@ -64,7 +65,7 @@ class Tally:
 
     @property
     def answers(self) -> float:
-        return sum(self("aether_answers_total", confidence=level) for level in demo.CONFIDENCES)
+        return sum(self("aether_answers_total", confidence=level) for level in CONFIDENCES)
 
     @property
     def low(self) -> float:
@@ -501,7 +502,7 @@ class TestTheHttpEdge:
         assert reply.status == 200
         assert isinstance(reply.json, dict)
         assert set(reply.json) == {"answer", "confidence", "cached"}
-        assert reply.json["confidence"] in demo.CONFIDENCES
+        assert reply.json["confidence"] in CONFIDENCES
         assert isinstance(reply.json["cached"], bool)
         assert Tally(client.running.workload).requests == 1
 

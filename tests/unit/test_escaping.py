@@ -241,7 +241,10 @@ def boards(files: Mapping[str, str], texts: Mapping[str, str]) -> None:
 
 
 def runbooks(files: Mapping[str, str], texts: Mapping[str, str]) -> None:
-    page = Page(files["runbooks/CacheDrop.md"])
+    source = files["runbooks/CacheDrop.md"]
+    prose = re.sub(r"^```.*?^```|^Fires when .*?$", "", source, flags=re.MULTILINE | re.DOTALL)
+    assert "<" not in prose
+    page = Page(source)
     assert set(page.tags) <= {"h1", "h2", "p", "ol", "li", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"}
     assert ("p", f"{_seen(texts['summary'])}.") in [(tag, _seen(text)) for tag, text in page.texts]
     assert [_seen(text) for tag, text in page.texts if tag == "li"] == [_seen(texts["step"]), "Last step"]
@@ -317,13 +320,13 @@ def test_tenant_ids_come_through_as_they_are(tmp_path: Path) -> None:
 
 
 def test_dollars_are_not_expanded_by_grafana_or_compose(tmp_path: Path) -> None:
-    files = {
-        file.path: file.text
-        for file in compile_stack(stack_of(tmp_path / "d", PLAIN | {"board": "US$HOME"}), Site(), "r")
-    }
+    """Both replace $NAME and ${NAME} in their files; only variables of ours, with a default, may stand there."""
+    stack = stack_of(tmp_path / "definitions", dict.fromkeys(FIELDS, "US$HOME ${PATH}"))
+    files = {file.path: file.text for file in compile_stack(stack, Site(), "release")}
     for path in ("docker-compose.yml", "grafana/provisioning/dashboards/reliary.yml"):
-        texts = list(strings(yaml.safe_load(files[path])))
-        assert not [text for text in texts if re.search(r"(?<!\$)(?:\$\$)*\$(?![${])", text)], path
+        for text in strings(yaml.safe_load(files[path])):
+            unescaped = text.replace("$$", "")
+            assert set(re.findall(r"\$.{0,9}", unescaped)) <= {"${RELIARY_"}, path
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", ".."])

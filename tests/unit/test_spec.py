@@ -159,6 +159,30 @@ def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path, name: str, br
     assert len(read_definitions(folder).problems) == 1
 
 
+LONG = "slos: {a: {bad: x, total: y, objective: 99, window: 90d}}"
+SHORT = "indicators: {a: {good: x, total: y, over: 5s}}"
+LABEL = "slos: {a: {bad: 'sum by (customer) (increase(x[{window}]))', total: y, objective: 99, window: 30d}}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "dependent"),
+    [
+        ("retention: 100 days", LONG),
+        ("retention: [", LONG),
+        ("scrape_interval: fast", SHORT),
+        ("scrape_interval: 'fast", SHORT),
+        ("tenant_label: [customer]", LABEL),
+        ("tenant_label: {", LABEL),
+    ],
+)
+def test_what_depends_on_a_setting_that_cannot_be_read_is_not_blamed(
+    tmp_path: Path, setting: str, dependent: str
+) -> None:
+    assert len(read(tmp_path, more=setting, dependent=dependent).problems) == 1
+    (tmp_path / "definitions" / "more.yml").unlink()
+    assert len(read_definitions(tmp_path / "definitions").problems) == 1
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_section_of_the_wrong_type_is_one_problem(tmp_path: Path, name: str) -> None:
     folder = laid_out(tmp_path / "aether", AETHER)
