@@ -80,7 +80,14 @@ PIECES = st.sampled_from(
         ),
     ]
 )
-TEXT = st.lists(PIECES, min_size=1, max_size=12).map("".join) | st.text(min_size=1, max_size=40)
+WHOLE = st.sampled_from(
+    [
+        *("_a_", "**a**", "`a`", "~~~", "# a", "- a", "1. a", "---", "a | b", "[a](b)", "![a](b)", "<b>a</b>", "<https://a>"),
+        *("&lt;", "a\\", "{{ $value }}", "{{", '{{ "{{" }}', "{{{{ 1 }}}}", "a: b", "- a: b", "'", '"', "%s", "$tenant"),
+        *("null", "true", "1e3", "!!x y", "&a b", "*a", "?", "@a", "%a", "|", ">", "\u00a0a", "a\u0301", "👨‍👩‍👧"),
+    ]
+)  # fmt: skip
+TEXT = WHOLE | st.lists(PIECES, min_size=1, max_size=12).map("".join) | st.text(min_size=1, max_size=40)
 FIELDS = ("tier", "tenant", "indicator", "slo", "summary", "step", "board", "title", "panel")
 
 

@@ -242,6 +242,12 @@ def test_more_faults(tmp_path: Path, name: str, text: str, found: list[str]) -> 
     assert codes(read(tmp_path, more=f"{name}: {text}\n")) == found
 
 
+def test_every_window_is_within_the_retention(tmp_path: Path) -> None:
+    score = SCORE.format("3d", "100").replace("cache_hits", "a")
+    definitions = f"retention: 1d\nindicators: {{a: {{good: x, total: y, over: 2d}}}}\nhealth_score: {score}\n"
+    assert codes(read(tmp_path, slos="slos: {}", indicators=definitions)) == ["B119", "B119"]
+
+
 def test_a_tier_without_a_description_is_written_in_braces(tmp_path: Path) -> None:
     assert codes(read(tmp_path, more="tiers: {free: {}}")) == []
 
