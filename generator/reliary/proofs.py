@@ -19,8 +19,8 @@ from reliary.samples import NoSample, feed, histogram
 from reliary.yamltext import to_yaml
 
 STEP_SECONDS = 30
-BUSY = Decimal(1000)
-"""Requests in a step of a tenant whose counts leave no doubt."""
+BUSY = Decimal(1_000_000)
+"""Requests in a step of a tenant whose counts leave no doubt, even next to a limit close to 0 or 1."""
 
 NO_VIP = "all-bad-but-no-vip"
 
@@ -288,7 +288,8 @@ def _file(stack: Stack, topic: str, rules: tuple[str, ...], scenarios: Iterator[
         return None
     content = {
         "rule_files": [f"../{names.rule_file(rule)}" for rule in rules],
-        "evaluation_interval": names.duration(STEP_SECONDS),
+        # Guards count events by the evaluation interval. A shorter one than the step only makes them stricter.
+        "evaluation_interval": names.duration(max(STEP_SECONDS, stack.evaluation_interval_seconds)),
         "tests": tests,
     }
     return File(

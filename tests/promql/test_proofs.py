@@ -13,7 +13,7 @@ from reliary.compile import compile_stack
 from reliary.emit import write_build
 from reliary.spec import read_definitions
 from reliary_stack.binaries import find_tool
-from support import AETHER
+from support import AETHER, changed_copy
 
 MISTAKES = {
     "the VIP limit is 0.1": ("alerts", r"hit_ratio:5m < 0\.2$", "hit_ratio:5m < 0.1"),
@@ -78,3 +78,23 @@ def test_the_emitted_proofs_notice_that(mistake: str, build: Path, tmp_path: Pat
     done = promtool_test(broken, *proofs)
     assert done.returncode == 1
     assert "exp:" in done.stderr, done.stderr  # it failed for what it saw, not for a rule that does not load
+
+
+@pytest.mark.parametrize(
+    ("interval", "low", "high"), [("15s", "0.02", "97"), ("45s", "0.05", "95"), ("2m", "0.5", "50")]
+)
+def test_the_proofs_hold_at_other_intervals_and_near_the_ends(
+    interval: str, low: str, high: str, tmp_path: Path
+) -> None:
+    definitions = changed_copy(
+        tmp_path,
+        {
+            "stack.yml": {"evaluation_interval: 30s": f"evaluation_interval: {interval}"},
+            "slos.yml": {"cache_hit_ratio < 0.30": f"cache_hit_ratio < {low}", "pct > 30": f"pct > {high}"},
+        },
+    )
+    reading = read_definitions(definitions)
+    assert reading.stack is not None
+    write_build(compile_stack(reading.stack, Site(), reading.digest), reading.digest, tmp_path / "build")
+    done = promtool_test(tmp_path / "build")
+    assert done.returncode == 0, done.stderr
