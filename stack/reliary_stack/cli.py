@@ -253,9 +253,9 @@ def _proofs(stack: Stack, release: str, form: str) -> list[Problem]:
     from reliary.artifacts import Site
     from reliary.compile import compile_stack
     from reliary.emit import write_build
-    from reliary_stack.verify import verify
+    from reliary_stack.verify import unproven, verify
 
-    problems: list[Problem] = []
+    problems: list[Problem] = list(unproven(stack))
     with tempfile.TemporaryDirectory(prefix="reliary-check-") as folder:
         build = Path(folder) / "build"
         write_build(compile_stack(stack, Site(), release), release, build)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reliary import proofs
+from reliary.model import Stack
 from reliary.problems import Place, Problem, Severity, visible
 from reliary_stack.binaries import ToolMissing, ToolName, find_tool
 
@@ -47,6 +49,18 @@ def verify(build: Path) -> Iterator[Verdict]:
     """Runs every check on a build, in order. A tool that is not here gives a problem of its own, never a pass."""
     for check in CHECKS:
         yield Verdict(check, _run(check, build))
+
+
+def unproven(stack: Stack) -> Iterator[Problem]:
+    """A warning for each indicator for which no proof could be generated."""
+    for name, reason in proofs.unproven(stack):
+        yield Problem(
+            "B204",
+            f"alerts on `{name}` have no generated proof: {reason}.",
+            "Write a promtool test of your own for it, or count with plain counters.",
+            Place("tests/"),
+            Severity.WARNING,
+        )
 
 
 def _run(check: Check, build: Path) -> tuple[Problem, ...]:

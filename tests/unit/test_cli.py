@@ -53,6 +53,14 @@ def test_check_runs_the_real_tools_and_passes_on_the_example() -> None:
         assert any(line.split("  ")[0] == check and line.endswith("pass") for line in done.stdout.splitlines())
 
 
+def test_check_warns_of_an_indicator_without_a_proof(tmp_path: Path) -> None:
+    query = "'sum by (tenant_id) (increase(aether_rerank_calls_total[{window}]))'"
+    definitions = changed_copy(tmp_path, {"slos.yml": {"bad:   aether_rerank_calls_total": f"bad: {query}"}})
+    done = reliary("check", definitions)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "B204  warning: alerts on `rerank_utilization_pct` have no generated proof" in done.stderr
+
+
 def test_a_missing_tool_is_a_check_that_was_not_run_and_no_pass() -> None:
     done = reliary("check", AETHER, path="/nonexistent")
     assert done.returncode == 1
