@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from reliary.definitions.spec import read_definitions
 from reliary.model import Stack
-from reliary.spec import read_definitions
 
 ROOT = Path(__file__).resolve().parent.parent
 AETHER = ROOT / "examples" / "aether"

@@ -144,7 +144,7 @@ def _demo(stack: Stack, site: Site) -> dict[str, Any]:
         "image": exporter_image(),
         "pull_policy": "never",
         "user": _NOBODY,
-        "entrypoint": ["python", "-m", "reliary_stack.demoserve"],
+        "entrypoint": ["python", "-m", "reliary_stack.demo.serve"],
         "command": [f"{_BUILD}/{demofile.PATH}", f"0.0.0.0:{port}"],
         "volumes": [_folder(".", _BUILD)],
         "networks": {_NETWORK: {"aliases": sorted(set(hosts))}},

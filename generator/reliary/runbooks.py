@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from reliary import names
 from reliary.artifacts import Alert, File, RuleFile, Site
 from reliary.assets import asset
+from reliary.definitions.schema import ALERT_NAME, THRESHOLD
+from reliary.definitions.shapes import Faults, Map, Record
+from reliary.definitions.yamltree import parse
 from reliary.guards import Bound, Guard, History, Margin, NotTraffic
 from reliary.model import Indicator, Route, Stack, Threshold
 from reliary.names import duration
 from reliary.promql import number, series
 from reliary.routes import NOBODY, route_of
-from reliary.schema import ALERT_NAME, THRESHOLD
-from reliary.shapes import Faults, Map, Record
-from reliary.yamltree import parse
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -7,11 +7,11 @@ from functools import cache
 from typing import Literal, cast
 
 from reliary.assets import asset
+from reliary.definitions.schema import WINDOW_TABLE
+from reliary.definitions.shapes import Faults, Fields
+from reliary.definitions.yamltree import Mapping, parse
 from reliary.model import BurnTier, Slo
 from reliary.problems import Problem
-from reliary.schema import WINDOW_TABLE
-from reliary.shapes import Faults, Fields
-from reliary.yamltree import Mapping, parse
 
 CONFIDENCE_Z = Decimal("1.645")
 """Standard deviations of a one-sided 95 % margin. Measured against the alternatives: see docs/decisions/001."""

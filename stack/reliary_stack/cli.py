@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from reliary.definitions.spec import Reading
     from reliary.model import Stack
     from reliary.problems import Problem
-    from reliary.spec import Reading
-    from reliary_stack.engine import Engine
+    from reliary_stack.engines.engine import Engine
 
 DEFINITIONS = click.argument("definitions", type=click.Path(path_type=Path, file_okay=False))
 FORMAT = click.option(
@@ -150,7 +150,7 @@ def schema() -> None:
     """Print the JSON Schema of definition files, for editors."""
     import json
 
-    from reliary.schema import json_schema
+    from reliary.definitions.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
@@ -183,8 +183,8 @@ def demo() -> None:
 @click.option("--listen", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT")
 def demo_serve(definitions: Path, listen: str) -> None:
     """Serve the workload that the definitions' `demo` describes."""
-    from reliary_stack import demo as workload
-    from reliary_stack.history import demo_tenants
+    from reliary_stack.demo import service as workload
+    from reliary_stack.demo.history import demo_tenants
 
     gc.enable()
     stack = _stack(_read(definitions, "text"))
@@ -216,7 +216,7 @@ def demo_fault(tenant: str, fault: str, seconds: int | None, off: bool, url: str
 
 
 def _reading(definitions: Path) -> Reading:
-    from reliary.spec import read_definitions
+    from reliary.definitions.spec import read_definitions
 
     return read_definitions(definitions)
 

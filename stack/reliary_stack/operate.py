@@ -14,7 +14,7 @@ import click
 
 from reliary.model import Stack
 from reliary_exporter.prometheus import PrometheusError
-from reliary_stack.engine import Engine, EngineError, Part, Running
+from reliary_stack.engines.engine import Engine, EngineError, Part, Running
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +28,8 @@ FIRST_VALUES_SECONDS = 150
 
 def choose_engine(name: str, state: Path) -> Engine:
     """The engine of that name. `auto`: the one that runs the stack already, else Docker where an engine answers."""
-    from reliary_stack.docker import DockerEngine, available
-    from reliary_stack.local import LocalEngine
+    from reliary_stack.engines.docker import DockerEngine, available
+    from reliary_stack.engines.local import LocalEngine
 
     local, docker = LocalEngine(state), DockerEngine(state)
     if name != "auto":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from reliary_stack.engine import EngineError, Part, Report
+from reliary_stack.engines.engine import EngineError, Part, Report
 from reliary_stack.status import Firing, Level, ObjectiveStatus, Reading, StackStatus, Status, TenantStatus
 
 if TYPE_CHECKING:

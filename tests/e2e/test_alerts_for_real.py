@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from reliary.spec import read_definitions
-from reliary_stack.engine import Running
-from reliary_stack.local import LocalEngine
+from reliary.definitions.spec import read_definitions
+from reliary_stack.engines.engine import Running
+from reliary_stack.engines.local import LocalEngine
 from support import Inbox, changed_copy, inbox, until
 
 VIP = "vip-customer-123"

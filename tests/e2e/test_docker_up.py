@@ -27,10 +27,10 @@ from reliary.compile import compile_stack
 from reliary.composefile import ADMIN_PASSWORD
 from reliary.model import Stack
 from reliary.pins import pins
-from reliary_stack import dockerimage
-from reliary_stack.docker import DockerEngine, available
-from reliary_stack.dockercli import containers, docker, volumes
-from reliary_stack.engine import EngineError, Part, Running
+from reliary_stack.engines import dockerimage
+from reliary_stack.engines.docker import DockerEngine, available
+from reliary_stack.engines.dockercli import containers, docker, volumes
+from reliary_stack.engines.engine import EngineError, Part, Running
 from support import AETHER, aether
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]

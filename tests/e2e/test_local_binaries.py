@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reliary_stack.binaries import Tool, ToolMissing, ToolName, find_tool
-from reliary_stack.processes import Launch, is_alive, last_lines, start, stop
+from reliary_stack.engines.processes import Launch, is_alive, last_lines, start, stop
 
 pytestmark = pytest.mark.e2e
 

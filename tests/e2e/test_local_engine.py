@@ -25,15 +25,15 @@ import pytest
 
 from reliary.artifacts import File, Site
 from reliary.compile import compile_stack
+from reliary.definitions.spec import read_definitions
 from reliary.model import Stack
-from reliary.spec import read_definitions
 from reliary_exporter.prometheus import PrometheusClient
-from reliary_stack import traffic
 from reliary_stack.binaries import TOOLS, ToolMissing, find_tool
-from reliary_stack.engine import EngineError, Part, Running
-from reliary_stack.local import LocalEngine
-from reliary_stack.parts import PORTS
-from reliary_stack.processes import is_alive
+from reliary_stack.demo import traffic
+from reliary_stack.engines.engine import EngineError, Part, Running
+from reliary_stack.engines.local import LocalEngine
+from reliary_stack.engines.parts import PORTS
+from reliary_stack.engines.processes import is_alive
 from reliary_stack.status import read_status
 
 pytestmark = pytest.mark.e2e
@@ -347,8 +347,8 @@ class TestFailure:
         code = f"""
 import sys
 from pathlib import Path
-from reliary.spec import read_definitions
-from reliary_stack.local import LocalEngine
+from reliary.definitions.spec import read_definitions
+from reliary_stack.engines.local import LocalEngine
 folder = Path({str(lean.definitions)!r})
 reading = read_definitions(folder)
 engine = LocalEngine(Path({str(lean.state)!r}), program=(sys.executable, "-c", {SILENT!r}), ports={lean.engine.ports!r})

@@ -10,8 +10,8 @@ import pytest
 
 from reliary.artifacts import Site
 from reliary.compile import compile_stack
+from reliary.definitions.spec import read_definitions
 from reliary.emit import write_build
-from reliary.spec import read_definitions
 from reliary_stack.binaries import find_tool
 from support import AETHER, changed_copy
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from reliary.definitions.source import MAX_BYTES
+from reliary.definitions.spec import Reading, read_definitions
 from reliary.problems import Problem, as_github, as_json, as_text
-from reliary.source import MAX_BYTES
-from reliary.spec import Reading, read_definitions
 
 CASES = Path(__file__).parents[1] / "cases"
 FOLDERS = sorted(folder for folder in CASES.iterdir() if folder.is_dir() and folder.name[0].isdigit())

@@ -17,9 +17,9 @@ import yaml
 from reliary import alerting, names, recording, windows
 from reliary.artifacts import Alert, Site
 from reliary.compile import compile_stack, rules
+from reliary.definitions.spec import read_definitions
 from reliary.emit import write_build
 from reliary.guards import NotTraffic
-from reliary.spec import read_definitions
 from support import AETHER, aether
 
 SEED_RECORDING_RULES = [

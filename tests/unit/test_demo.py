@@ -21,10 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reliary_stack import demo, traffic
-from reliary_stack.demo import RunningDemo, UnknownName, Workload, running
-from reliary_stack.traffic import DAY, HOUR, DemoTenant, Fault, expected_counts, rate
-from reliary_stack.workload import CODES, CONFIDENCES
+from reliary_stack.demo import service as demo
+from reliary_stack.demo import traffic
+from reliary_stack.demo.service import RunningDemo, UnknownName, Workload, running
+from reliary_stack.demo.traffic import DAY, HOUR, DemoTenant, Fault, expected_counts, rate
+from reliary_stack.demo.workload import CODES, CONFIDENCES
 
 ACME = DemoTenant("acme", 4.0)
 TINY = DemoTenant("tiny / café", 0.5)
@@ -623,7 +624,7 @@ class TestServe:
             [
                 sys.executable,
                 "-c",
-                "from reliary_stack.demo import DemoTenant, serve;"
+                "from reliary_stack.demo.service import DemoTenant, serve;"
                 f"serve([DemoTenant('acme', 4.0)], ('127.0.0.1', {port}), seed=1); print('left')",
             ],
             env={**os.environ, "PYTHONPATH": str(Path(demo.__file__).parents[1])},

@@ -20,15 +20,15 @@ import requests
 from reliary.composefile import ADMIN_PASSWORD, PORTS
 from reliary.demofile import demo_config, to_text
 from reliary.model import Service
-from reliary_stack import dockerimage
-from reliary_stack.docker import DockerEngine, available
-from reliary_stack.dockercli import CommandFailed, Compose, Container, containers, docker
-from reliary_stack.dockerimage import ensure_exporter_image, stage
-from reliary_stack.dockerparts import compose_site, part_of, scraped
-from reliary_stack.dockersecrets import copy_secrets, remove_copies
-from reliary_stack.dockerstate import State, private_folder, read_state, write_state
-from reliary_stack.engine import EngineError
-from reliary_stack.exclusive import exclusive
+from reliary_stack.engines import dockerimage
+from reliary_stack.engines.docker import DockerEngine, available
+from reliary_stack.engines.dockercli import CommandFailed, Compose, Container, containers, docker
+from reliary_stack.engines.dockerimage import ensure_exporter_image, stage
+from reliary_stack.engines.dockerparts import compose_site, part_of, scraped
+from reliary_stack.engines.dockersecrets import copy_secrets, remove_copies
+from reliary_stack.engines.dockerstate import State, private_folder, read_state, write_state
+from reliary_stack.engines.engine import EngineError
+from reliary_stack.engines.exclusive import exclusive
 from support import aether, until
 
 # -- secrets
@@ -340,7 +340,7 @@ def test_the_context_has_the_code_and_nothing_else(context: Path) -> None:
 
 def test_what_the_container_runs_imports_nothing_that_is_not_installed_in_it(context: Path) -> None:
     program = (
-        "import reliary_stack.cli, reliary_stack.demoserve, reliary_exporter.app, sys, importlib.metadata as m\n"
+        "import reliary_stack.cli, reliary_stack.demo.serve, reliary_exporter.app, sys, importlib.metadata as m\n"
         "found = m.packages_distributions()\n"
         "tops = {name.split('.')[0] for name in sys.modules}\n"
         "print(*sorted({d.lower().replace('_', '-') for top in tops for d in found.get(top, ())}))\n"
@@ -361,7 +361,7 @@ def test_the_demo_is_served_from_its_file(context: Path, tmp_path: Path) -> None
     (tmp_path / "demo.json").write_text(to_text(config))
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "reliary_stack.demoserve", str(tmp_path / "demo.json"), address]
+    command = [sys.executable, "-m", "reliary_stack.demo.serve", str(tmp_path / "demo.json"), address]
     with subprocess.Popen(command) as process:
         try:
             until("the demo answers", lambda: answers(f"http://{address}/health"), 20)

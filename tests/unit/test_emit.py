@@ -14,8 +14,8 @@ import pytest
 
 from reliary.artifacts import File, Site
 from reliary.compile import compile_stack
+from reliary.definitions.spec import read_definitions
 from reliary.emit import MANIFEST, NotABuild, manifest, write_build
-from reliary.spec import read_definitions
 
 ROOT = Path(__file__).parents[2]
 AETHER = ROOT / "examples" / "aether"
@@ -159,7 +159,7 @@ from pathlib import Path
 from reliary.artifacts import Site
 from reliary.compile import compile_stack
 from reliary.emit import write_build
-from reliary.spec import read_definitions
+from reliary.definitions.spec import read_definitions
 reading = read_definitions(Path(sys.argv[1]))
 write_build(compile_stack(reading.stack, Site(), reading.digest), reading.digest, Path(sys.argv[2]))
 """

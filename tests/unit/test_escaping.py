@@ -18,15 +18,15 @@ from markdown_it import MarkdownIt
 
 from reliary.artifacts import File, Site
 from reliary.compile import compile_stack
+from reliary.definitions.scalars import Text
+from reliary.definitions.schema import LINE
+from reliary.definitions.shapes import Faults
+from reliary.definitions.source import Source
+from reliary.definitions.spec import read_definitions
+from reliary.definitions.yamltree import Scalar
 from reliary.emit import write_build
 from reliary.model import Stack
 from reliary.runbooks import markdown
-from reliary.scalars import Text
-from reliary.schema import LINE
-from reliary.shapes import Faults
-from reliary.source import Source
-from reliary.spec import read_definitions
-from reliary.yamltree import Scalar
 
 BASE = Path(__file__).parents[1] / "cases" / "base"
 

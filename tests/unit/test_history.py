@@ -14,12 +14,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from reliary import names
+from reliary.definitions.spec import read_definitions
 from reliary.model import Costs, Latency, Price, Query, Ratio, Selector, Slo, Stack
-from reliary.spec import read_definitions
-from reliary_stack import traffic
-from reliary_stack.demo import Workload
-from reliary_stack.history import HistoryError, backfill, demo_tenants, openmetrics
-from reliary_stack.traffic import COUNTED, DAY, HOUR, expected_counts
+from reliary_stack.demo import traffic
+from reliary_stack.demo.history import HistoryError, backfill, demo_tenants, openmetrics
+from reliary_stack.demo.service import Workload
+from reliary_stack.demo.traffic import COUNTED, DAY, HOUR, expected_counts
 
 NOW = 1_717_423_277.9
 END = NOW // 300 * 300 - 600

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reliary_stack.processes import (
+from reliary_stack.engines.processes import (
     Launch,
     Ledger,
     LedgerDamaged,

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliary import promql
-from reliary.scalars import Text
-from reliary.schema import TENANT_ID
-from reliary.shapes import Faults
-from reliary.source import Source
-from reliary.yamltree import Scalar
+from reliary.definitions.scalars import Text
+from reliary.definitions.schema import TENANT_ID
+from reliary.definitions.shapes import Faults
+from reliary.definitions.source import Source
+from reliary.definitions.yamltree import Scalar
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 HOSTILE = st.lists(st.sampled_from(['"', "'", "`", "\\", "\n", "\r", "{", "}", ")", "#", "x", "\x00", "é", "🚀"])).map(

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reliary_stack.readiness import ReloadRefused, reload, scraping_trouble, trouble
+from reliary_stack.engines.readiness import ReloadRefused, reload, scraping_trouble, trouble
 
 Answers = dict[str, tuple[int, str]]
 Serve = Callable[[Answers], str]

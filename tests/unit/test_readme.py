@@ -7,8 +7,8 @@ from pathlib import Path
 
 from reliary.artifacts import Site
 from reliary.compile import compile_stack
+from reliary.definitions.spec import read_definitions
 from reliary.problems import as_text
-from reliary.spec import read_definitions
 from support import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from reliary import routes, spec_receivers
+from reliary import routes
 from reliary.artifacts import Site
 from reliary.compile import compile_stack
+from reliary.definitions import receivers as spec_receivers
+from reliary.definitions.shapes import MAX_GUESSES
+from reliary.definitions.source import decoded
+from reliary.definitions.spec import Reading, read_definitions
+from reliary.definitions.yamltree import Mapping, Node, Scalar, Sequence, read_yaml
 from reliary.exporterfile import RESERVED_LABELS
 from reliary.problems import Severity, as_text
-from reliary.shapes import MAX_GUESSES
-from reliary.source import decoded
-from reliary.spec import Reading, read_definitions
-from reliary.yamltree import Mapping, Node, Scalar, Sequence, read_yaml
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "tests" / "cases" / "base"
@@ -339,7 +340,7 @@ PRINTED = """
 import sys
 from pathlib import Path
 from reliary.problems import as_json
-from reliary.spec import read_definitions
+from reliary.definitions.spec import read_definitions
 sys.stdout.write(as_json(read_definitions(Path(sys.argv[1])).problems))
 """
 TEN_FAULTS = next((ROOT / "tests" / "cases").glob("*-ten-faults-in-one-file")) / "in" / "slos.yml"
@@ -456,7 +457,7 @@ import resource, sys, time
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (1500 << 20, 1500 << 20))
 from reliary.problems import as_text
-from reliary.spec import read_definitions
+from reliary.definitions.spec import read_definitions
 reading = read_definitions(Path(sys.argv[1]))
 assert len(as_text(reading.problems)) < 100_000
 print(reading.stack is not None and len(reading.stack.tenants), *sorted({problem.code for problem in reading.problems}))

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from reliary.schema import json_schema
+from reliary.definitions.schema import json_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "definitions.schema.json"

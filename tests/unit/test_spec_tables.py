@@ -13,12 +13,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reliary.definitions.schema import TENANT_ID
+from reliary.definitions.source import decoded
+from reliary.definitions.spec import read_definitions
+from reliary.definitions.tables import read_csv, read_jsonl
 from reliary.model import Tenant
 from reliary.problems import Problem
-from reliary.schema import TENANT_ID
-from reliary.source import decoded
-from reliary.spec import read_definitions
-from reliary.tables import read_csv, read_jsonl
 
 BASE = Path(__file__).parents[1] / "cases" / "base"
 COSTS = "prices: {call: {counter: calls_total, usd: 0.01}}\nbudgets: {warn: 50, critical: 200}\n"

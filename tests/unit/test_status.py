@@ -11,8 +11,8 @@ import pytest
 
 from reliary import names
 from reliary.artifacts import Labels
+from reliary.definitions.spec import read_definitions
 from reliary.model import Stack, Tenant
-from reliary.spec import read_definitions
 from reliary_exporter.prometheus import Sample
 from reliary_stack.status import Answers, Firing, PartsUp, Reading, Status, TenantStatus, as_json, questions, table
 

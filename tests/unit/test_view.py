@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from reliary_stack.engine import EngineError, Part
+from reliary_stack.engines.engine import EngineError, Part
 from reliary_stack.status import (
     Firing,
     IndicatorStatus,

@@ -7,9 +7,20 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reliary.definitions.source import MAX_BYTES, Refused, decoded
+from reliary.definitions.yamltree import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    Hole,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    Tree,
+    parse,
+    read_yaml,
+)
 from reliary.problems import Problem, as_text
-from reliary.source import MAX_BYTES, Refused, decoded
-from reliary.yamltree import MAX_DEPTH, MAX_VALUES, Hole, Mapping, Node, Scalar, Sequence, Tree, parse, read_yaml
 
 PRINTABLE = st.characters(
     codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufeff\ufffe\uffff"

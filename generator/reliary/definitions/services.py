@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from reliary.definitions.root import Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Demo, Service
 from reliary.names import EXPORTER_JOB
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_root import Root
 
 OWN_JOBS = ("prometheus", "alertmanager", EXPORTER_JOB)
 """Jobs that every stack scrapes; Prometheus refuses two jobs of one name."""

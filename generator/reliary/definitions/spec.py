@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reliary.folder import read_folder
+from reliary.definitions.alerts import health_score, thresholds
+from reliary.definitions.boards import boards
+from reliary.definitions.counts import indicators, slos
+from reliary.definitions.folder import read_folder
+from reliary.definitions.receivers import mail_server, receivers, routes
+from reliary.definitions.root import NEEDED, Root, root_of, tenant_label_problem
+from reliary.definitions.services import demo, services
+from reliary.definitions.shapes import listed
+from reliary.definitions.tenants import costs, tenants, tiers
 from reliary.model import Stack
 from reliary.problems import Problem, Severity, ordered
-from reliary.shapes import listed
-from reliary.spec_alerts import health_score, thresholds
-from reliary.spec_boards import boards
-from reliary.spec_counts import indicators, slos
-from reliary.spec_receivers import mail_server, receivers, routes
-from reliary.spec_root import NEEDED, Root, root_of, tenant_label_problem
-from reliary.spec_services import demo, services
-from reliary.spec_tenants import costs, tenants, tiers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reliary.definitions.schema import DEFINITIONS, TOP
+from reliary.definitions.shapes import Entry, Faults, Fields, List, Located, Map
+from reliary.definitions.source import MAX_BYTES, Refused, Source, decoded
+from reliary.definitions.tables import read_csv, read_jsonl
+from reliary.definitions.yamltree import Tree, read_yaml
 from reliary.problems import Place, Problem
-from reliary.schema import DEFINITIONS, TOP
-from reliary.shapes import Entry, Faults, Fields, List, Located, Map
-from reliary.source import MAX_BYTES, Refused, Source, decoded
-from reliary.tables import read_csv, read_jsonl
-from reliary.yamltree import Tree, read_yaml
 
 READERS: dict[str, Callable[[Source], Tree]] = {
     ".yml": read_yaml,

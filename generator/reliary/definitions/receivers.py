@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TypeAlias, cast
 
+from reliary.definitions.alerts import scope
+from reliary.definitions.root import Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Channel, Email, Kind, PagerDuty, Receiver, Route, Severity, Slack, Smtp, Webhook
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_alerts import scope
-from reliary.spec_root import Root
 
 NOBODY = "nobody"
 """The receiver that Alertmanager's configuration has for the watchdog."""

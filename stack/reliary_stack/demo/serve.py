@@ -1,4 +1,4 @@
-"""What the demo's container runs: `python -m reliary_stack.demoserve demo.json HOST:PORT`.
+"""What the demo's container runs: `python -m reliary_stack.demo.serve demo.json HOST:PORT`.
 
 The container gets the compiled rates, not the definitions: it has no use for the rest of them, nor for the secrets
 that lie beside them.
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from reliary.demofile import from_text
-from reliary_stack import demo
-from reliary_stack.demo import DemoTenant
+from reliary_stack.demo import service as demo
+from reliary_stack.demo.service import DemoTenant
 
 
 def main(path: str, listen: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from reliary import composefile
 from reliary.artifacts import Site
 from reliary.model import Stack
-from reliary_stack.dockercli import Container
-from reliary_stack.dockerstate import State
-from reliary_stack.engine import Part, PartState
+from reliary_stack.engines.dockercli import Container
+from reliary_stack.engines.dockerstate import State
+from reliary_stack.engines.engine import Part, PartState
 
 __all__ = ["compose_site", "part_of", "scraped"]
 

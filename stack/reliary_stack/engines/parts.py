@@ -11,7 +11,7 @@ from reliary.artifacts import Site
 from reliary.model import Stack
 from reliary.names import duration
 from reliary_stack.binaries import ToolName
-from reliary_stack.processes import Launch
+from reliary_stack.engines.processes import Launch
 
 __all__ = ["HOST", "PORTS", "RELOADING", "SERVERS", "Folders", "launch_of", "site", "wanted"]
 

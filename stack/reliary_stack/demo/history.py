@@ -17,7 +17,7 @@ from typing import TypeAlias
 from reliary import names
 from reliary.artifacts import Labels
 from reliary.model import Events, Latency, Selector, Slo, Stack
-from reliary_stack.traffic import COUNTED, Counts, DemoTenant, expected_counts, healthy_share_within
+from reliary_stack.demo.traffic import COUNTED, Counts, DemoTenant, expected_counts, healthy_share_within
 
 __all__ = ["HistoryError", "backfill", "demo_tenants", "openmetrics"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
+from reliary.definitions.folder import Folder
+from reliary.definitions.shapes import Entry, Faults, Fields, Located, listed
 from reliary.exporterfile import RESERVED_LABELS as EXPORTER_LABELS
-from reliary.folder import Folder
 from reliary.model import Budget
 from reliary.names import RESERVED_LABELS, duration
 from reliary.problems import Place
-from reliary.shapes import Entry, Faults, Fields, Located, listed
 
 HEALTH = "health_score"
 COST = "cost"

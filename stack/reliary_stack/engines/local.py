@@ -20,13 +20,13 @@ from typing import TypeAlias
 
 from reliary.artifacts import File, Site
 from reliary.model import Stack
-from reliary_stack import readiness
 from reliary_stack.binaries import Tool, ToolMissing, ToolName, find_tool
-from reliary_stack.engine import Change, EngineError, Part, PartState, Report, Running
-from reliary_stack.exclusive import Busy, exclusive
-from reliary_stack.history import HistoryError, backfill
-from reliary_stack.parts import HOST, PORTS, RELOADING, SERVERS, Folders, launch_of, site, wanted
-from reliary_stack.processes import (
+from reliary_stack.demo.history import HistoryError, backfill
+from reliary_stack.engines import readiness
+from reliary_stack.engines.engine import Change, EngineError, Part, PartState, Report, Running
+from reliary_stack.engines.exclusive import Busy, exclusive
+from reliary_stack.engines.parts import HOST, PORTS, RELOADING, SERVERS, Folders, launch_of, site, wanted
+from reliary_stack.engines.processes import (
     Launch,
     Ledger,
     LedgerDamaged,

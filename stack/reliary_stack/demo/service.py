@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, unquote
 
 from prometheus_client.exposition import choose_encoder
 
-from reliary_stack.traffic import DemoTenant, Fault
-from reliary_stack.workload import ActiveFault, UnknownName, Workload
+from reliary_stack.demo.traffic import DemoTenant, Fault
+from reliary_stack.demo.workload import ActiveFault, UnknownName, Workload
 
 __all__ = ["ActiveFault", "DemoTenant", "Fault", "RunningDemo", "UnknownName", "Workload", "running", "serve"]
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from reliary.definitions.source import Source
+from reliary.definitions.yamltree import MAX_DEPTH, MAX_VALUES, Hole, Mapping, Node, Scalar, Sequence, Tree, twice
 from reliary.problems import Place, Problem
-from reliary.source import Source
-from reliary.yamltree import MAX_DEPTH, MAX_VALUES, Hole, Mapping, Node, Scalar, Sequence, Tree, twice
 
 COLUMNS = ("id", "tier", "name", "vip")
 GROUPS = {"objective": "objectives", "budget": "budget"}

@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import yaml
 
+from reliary.definitions.source import Refused, Source, decoded
+from reliary.definitions.yamlsyntax import syntax_problem
 from reliary.problems import Place, Problem
-from reliary.source import Refused, Source, decoded
-from reliary.yamlsyntax import syntax_problem
 
 MAX_DEPTH = 20
 MAX_VALUES = 500_000

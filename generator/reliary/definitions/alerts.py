@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, cast
 
+from reliary.definitions.root import HEALTH, Names, Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Component, HealthScore, Scope, Severity, Threshold
 from reliary.names import RESERVED_ALERTS
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_root import HEALTH, Names, Root
 
 
 def thresholds(root: Root) -> tuple[Threshold, ...]:

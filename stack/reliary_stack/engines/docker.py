@@ -18,7 +18,7 @@ from typing import TypeAlias
 from reliary import composefile
 from reliary.artifacts import File, Site
 from reliary.model import Stack
-from reliary_stack.dockercli import (
+from reliary_stack.engines.dockercli import (
     Compose,
     Container,
     containers,
@@ -28,13 +28,13 @@ from reliary_stack.dockercli import (
     remove_volumes,
     volumes,
 )
-from reliary_stack.dockerparts import part_of
-from reliary_stack.dockersecrets import remove_copies
-from reliary_stack.dockerstate import State, private_folder, project_of, read_state, write_state
-from reliary_stack.dockerup import Attempt, explained
-from reliary_stack.engine import EngineError, Part, Report, Running
-from reliary_stack.exclusive import Busy, exclusive
-from reliary_stack.processes import termination_unwinds, uninterrupted
+from reliary_stack.engines.dockerparts import part_of
+from reliary_stack.engines.dockersecrets import remove_copies
+from reliary_stack.engines.dockerstate import State, private_folder, project_of, read_state, write_state
+from reliary_stack.engines.dockerup import Attempt, explained
+from reliary_stack.engines.engine import EngineError, Part, Report, Running
+from reliary_stack.engines.exclusive import Busy, exclusive
+from reliary_stack.engines.processes import termination_unwinds, uninterrupted
 
 __all__ = ["DockerEngine", "available"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from reliary import promql
+from reliary.definitions.root import Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Events, Query, Selector
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_root import Root
 
 _STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|`[^`]*`')
 _WINDOW_IN_PLACE = re.compile(r"\[ *\{window\} *(?::[^]\[{}]*)?\]|\boffset +\{window\}")

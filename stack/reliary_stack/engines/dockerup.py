@@ -17,8 +17,9 @@ from reliary import composefile
 from reliary.artifacts import File, Site
 from reliary.model import Stack
 from reliary.pins import pins
-from reliary_stack import readiness
-from reliary_stack.dockercli import (
+from reliary_stack.demo.history import BLOCK, openmetrics
+from reliary_stack.engines import readiness
+from reliary_stack.engines.dockercli import (
     CommandFailed,
     Compose,
     Container,
@@ -30,15 +31,14 @@ from reliary_stack.dockercli import (
     remove_volumes,
     volumes,
 )
-from reliary_stack.dockerimage import ensure_exporter_image, has_image, readable_by_all
-from reliary_stack.dockerparts import compose_site, part_of, scraped
-from reliary_stack.dockersecrets import copy_secrets
-from reliary_stack.dockerstate import HOST, State, project_of, write_state
-from reliary_stack.engine import Change, EngineError, Part, Report, Running
-from reliary_stack.history import BLOCK, openmetrics
+from reliary_stack.engines.dockerimage import ensure_exporter_image, has_image, readable_by_all
+from reliary_stack.engines.dockerparts import compose_site, part_of, scraped
+from reliary_stack.engines.dockersecrets import copy_secrets
+from reliary_stack.engines.dockerstate import HOST, State, project_of, write_state
+from reliary_stack.engines.engine import Change, EngineError, Part, Report, Running
 
 if TYPE_CHECKING:
-    from reliary_stack.docker import DockerEngine
+    from reliary_stack.engines.docker import DockerEngine
 
 __all__ = ["Attempt", "explained"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal, cast
 
+from reliary.definitions.root import COST, HEALTH, Names, Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Board, Panel
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_root import COST, HEALTH, Names, Root
 
 
 def boards(root: Root) -> tuple[Board, ...]:

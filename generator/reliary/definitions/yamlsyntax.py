@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
+from reliary.definitions.source import Source
 from reliary.problems import Problem
-from reliary.source import Source
 
 _OPEN = "an open bracket `{open}` is not closed, or a comma between two values is missing"
 _QUOTES = "Put the text in single quotes: '…'"

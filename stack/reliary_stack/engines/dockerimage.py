@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reliary.assets import asset
 from reliary.composefile import exporter_image
-from reliary_stack.dockercli import CommandFailed, docker
+from reliary_stack.engines.dockercli import CommandFailed, docker
 
 __all__ = ["ensure_exporter_image", "has_image", "readable_by_all", "stage"]
 

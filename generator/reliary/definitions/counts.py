@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Literal
 
 from reliary import windows
+from reliary.definitions.queries import events, histogram
+from reliary.definitions.root import COST, HEALTH, Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Indicator, Latency, Ratio, Slo, Source
 from reliary.names import duration
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_promql import events, histogram
-from reliary.spec_root import COST, HEALTH, Root
 
 
 def indicators(root: Root) -> tuple[Indicator, ...]:

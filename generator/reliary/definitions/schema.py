@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from reliary.scalars import PRINTABLE_LINES, Choice, Duration, FineDuration, Flag, Number, Text
-from reliary.shapes import Either, JsonSchema, Key, List, Map, Record, Refusal
+from reliary.definitions.scalars import PRINTABLE_LINES, Choice, Duration, FineDuration, Flag, Number, Text
+from reliary.definitions.shapes import Either, JsonSchema, Key, List, Map, Record, Refusal
 
 NAME = Text("a name", r"[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, starting with a letter", 60)
 SERIES_NAME = Text("a series name", r"[a-z][a-z0-9_]*", "lower-case letters, digits and _, starting with a letter", 60)

@@ -15,8 +15,8 @@ from random import Random
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from reliary_stack import traffic
-from reliary_stack.traffic import DemoTenant, Fault, Request
+from reliary_stack.demo import traffic
+from reliary_stack.demo.traffic import DemoTenant, Fault, Request
 
 EVERY_TENANT = "all"
 CODES = ("200", "500", "503")

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
+from reliary.definitions.shapes import Faults, JsonSchema, Located, given, listed
+from reliary.definitions.yamltree import Hole, Node, Scalar
 from reliary.names import duration
 from reliary.problems import Place
-from reliary.shapes import Faults, JsonSchema, Located, given, listed
-from reliary.yamltree import Hole, Node, Scalar
 
 # Control characters, line and paragraph separators, and the marks that turn the direction of writing (with those,
 # a text can look like another one).

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from reliary.definitions.queries import counter
+from reliary.definitions.root import Root
+from reliary.definitions.shapes import Fields
 from reliary.model import Costs, Price, Tenant, Tier
 from reliary.problems import Place
-from reliary.shapes import Fields
-from reliary.spec_promql import counter
-from reliary.spec_root import Root
 
 
 def tiers(root: Root) -> tuple[Tier, ...]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, Protocol, TypeVar
 
+from reliary.definitions.yamltree import Hole, Mapping, Node, Scalar, Sequence
 from reliary.problems import Place, Problem, Severity
-from reliary.yamltree import Hole, Mapping, Node, Scalar, Sequence
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
