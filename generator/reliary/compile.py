@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from reliary import alerting, recording, slos
+from reliary import alerting, recording
 from reliary.artifacts import File, RuleFile, Site
 from reliary.composefile import compose_files
 from reliary.dashboards import dashboards, grafana_provisioning
@@ -19,6 +19,8 @@ from reliary.proofs import proof_files
 from reliary.routes import alertmanager_file
 from reliary.rulefile import rule_file
 from reliary.runbooks import runbook_files
+from reliary.slo.budgets import budget_file, calendar_file
+from reliary.slo.rules import slo_files
 
 Pass: TypeAlias = Callable[[Stack, Site, str], tuple[File, ...]]
 
@@ -30,7 +32,9 @@ def rules(stack: Stack, site: Site) -> tuple[RuleFile, ...]:
         recording.support_file(stack),
         recording.recording_file(stack),
         alerting.alert_file(stack, site),
-        *slos.slo_files(stack, site),
+        calendar_file(stack),
+        *slo_files(stack, site),
+        budget_file(stack),
         alerting.cost_file(stack, site),
         alerting.meta_file(stack, site),
     )

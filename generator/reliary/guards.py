@@ -31,6 +31,48 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True)
+class BurnMargin:
+    """The same margin for a burn rate r: with a, the errors that the budget allows in the window, b = r a.
+
+    b - z sqrt(b) > limit a is r - z sqrt(r / a) > limit, so that a class need not record its errors as well.
+    """
+
+    rate: str
+    allowed: str
+    limit: str
+    z: Decimal
+
+    def expr(self) -> str:
+        """PromQL with a result for each tenant who surely burns faster."""
+        return f"{self.rate} - {number(self.z)} * sqrt({self.rate} / {self.allowed})\n  > {self.limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class MinimumEvents:
+    """At least so many bad events, and so many events at all, in the window."""
+
+    bad: str
+    total: str
+    least_bad: int
+    least_total: int
+
+    def expr(self) -> str:
+        """PromQL with a result for each tenant with enough events."""
+        return f"{self.bad} >= {self.least_bad}\n  and {self.total} >= {self.least_total}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unguarded:
+    """Somebody chose to be called for one bad request. `reason` is for the reader."""
+
+    reason: str
+
+    def expr(self) -> str:
+        """Nothing to add to a condition."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The value that a doubter would grant is past the limit as well; for scores that have such a series."""
 
@@ -67,4 +109,4 @@ class NotTraffic:
         return ""
 
 
-Guard: TypeAlias = Margin | Bound | History | NotTraffic
+Guard: TypeAlias = Margin | BurnMargin | MinimumEvents | Unguarded | Bound | History | NotTraffic

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 Severity: TypeAlias = Literal["critical", "warning", "general", "page", "ticket"]
 Kind: TypeAlias = Literal["indicator", "health", "slo", "cost", "platform"]
 Scope: TypeAlias = Literal["all", "vip"]
+BurnSeverity: TypeAlias = Literal["page", "ticket"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,33 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Requests of a classic histogram; good ones took at most `within_seconds`, which is one of its buckets."""
+    """Requests of a histogram; good ones took at most `within_seconds`, or what `by_tier` says for a tenant's tier.
+
+    The bounds are buckets of a classic histogram; a `native` one has no fixed buckets, so any bound will do.
+    """
 
     histogram: Selector
     within_seconds: Decimal
+    by_tier: tuple[tuple[str, Decimal], ...] = ()
+    native: bool = False
 
 
-Source: TypeAlias = Ratio | Latency
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Samples of a gauge per tenant that is 1 when all is well and 0 when not; each sample is an event."""
+
+    gauge: Selector
+
+
+@dataclass(frozen=True, slots=True)
+class RawRatio:
+    """A share of good or bad events (0..1) per tenant without the counts; each minute weighs the same."""
+
+    query: Query
+    part: Literal["good", "bad"]
+
+
+Source: TypeAlias = Ratio | Latency | Probe | RawRatio
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +138,36 @@ class Indicator:
 
 @dataclass(frozen=True, slots=True)
 class BurnTier:
-    """One pair of windows of a burn-rate table: alert when both burn faster than `factor`."""
+    """One pair of windows of a burn-rate table: alert when both burn faster than `factor`.
 
-    severity: Literal["page", "ticket"]
+    The factor follows from `budget_share`, the part of a budget that is spent in the long window, unless
+    `own_factor` says it.
+    """
+
+    severity: BurnSeverity
     long_seconds: int
     short_seconds: int
     budget_share: Decimal
+    own_factor: Decimal | None = None
+    for_seconds: int = 0
+    keep_firing_for_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BurnGuard:
+    """How sure burn-rate alerts are: a 95 % margin, at least so many events in the long window, or not at all."""
+
+    kind: Literal["margin", "counts", "none"] = "margin"
+    bad: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A window that starts anew with each month or quarter of an IANA time zone."""
+
+    unit: Literal["month", "quarter"]
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +175,8 @@ class Slo:
     """A class of objectives, one vectorised set of rules for all tenants.
 
     `default` is the objective in percent of a tenant that is in no tier of `by_tier`; lookup is tenant, tier, default.
+    `window_seconds` is the rolling window, or the nominal length of `calendar`. `burn` has the tiers of alerting
+    that are switched on. `exact` takes windows up to 6 hours from the raw counters.
     """
 
     name: str
@@ -140,6 +187,56 @@ class Slo:
     window_seconds: int
     burn: tuple[BurnTier, ...]
     owner: str
+    calendar: Calendar | None = None
+    exact: bool = False
+    guard: BurnGuard = BurnGuard()
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Several SLOs of one window read as one: budgets and events are those of all of them, added up."""
+
+    name: str
+    description: str
+    of: tuple[str, ...]
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """From one instant to another, in Unix seconds."""
+
+    start_seconds: int
+    end_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """By the local clock of an IANA zone: on these days (0 is Sunday; empty: each) or on that day of the month.
+
+    A window may pass midnight; it belongs to the day on which it starts.
+    """
+
+    weekdays: tuple[int, ...]
+    month_day: int | None
+    start_second: int
+    lasts_seconds: int
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A planned window. Without tenants or SLOs it holds for all; `excluded` says that it costs no budget."""
+
+    name: str
+    when: Once | Recurring
+    tenants: tuple[str, ...]
+    slos: tuple[str, ...]
+    excluded: bool
+
+    def covers(self, slo: str) -> bool:
+        """True when events of that SLO within the window are left out of its budget."""
+        return self.excluded and (not self.slos or slo in self.slos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +406,8 @@ class Stack:
     tenants: tuple[Tenant, ...]
     indicators: tuple[Indicator, ...]
     slos: tuple[Slo, ...]
+    composites: tuple[Composite, ...]
+    maintenance: tuple[Maintenance, ...]
     thresholds: tuple[Threshold, ...]
     health: HealthScore | None
     costs: Costs | None
@@ -329,7 +428,14 @@ class Stack:
 
     def objective(self, slo: Slo, tenant: Tenant) -> Decimal:
         """The objective in percent that holds for a tenant: its own, else its tier's, else the class default."""
-        return dict(tenant.objectives).get(slo.name, dict(slo.by_tier).get(tenant.tier, slo.default))
+        for name, own in tenant.objectives:
+            if name == slo.name:
+                return own
+        return next((objective for tier, objective in slo.by_tier if tier == tenant.tier), slo.default)
+
+    def exclusions(self, slo: str) -> tuple[Maintenance, ...]:
+        """The planned windows whose events cost this SLO no budget."""
+        return tuple(window for window in self.maintenance if window.covers(slo))
 
     def budget(self, tenant: Tenant) -> Budget | None:
         """The 30-day spend limits of a tenant: its own, else its tier's, else the default; None without prices."""

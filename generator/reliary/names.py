@@ -32,6 +32,7 @@ RESERVED_ALERTS = frozenset(
         "ExporterDown",
         "ExporterStale",
         "ProbeFailing",
+        "SloErrorsExceedTotal",
     }
 )
 """Alerts that the stack defines itself."""
@@ -44,7 +45,21 @@ SLO_ERRORS_RATE = "tenant_slo:errors:rate5m"
 SLO_TOTAL_TILE = "tenant_slo:total:sum5m"
 SLO_ERRORS_TILE = "tenant_slo:errors:sum5m"
 SLO_BUDGET = "tenant_slo:error_budget:ratio"
+SLO_EXCLUDED_RATE = "tenant_slo:excluded:rate5m"
+SLO_TOTAL_WINDOW = "tenant_slo:total:window"
+SLO_BUDGET_CONSUMED = "tenant_slo:error_budget_consumed:ratio"
 SLO_BUDGET_REMAINING = "tenant_slo:error_budget_remaining:ratio"
+SLO_BUDGET_MINUTES = "tenant_slo:error_budget_remaining:minutes"
+SLO_SUCCESS = "tenant_slo:success:ratio"
+SLO_STATE = "tenant_slo:state:code"
+SLO_INFO = "slo_info"
+SLO_WINDOW_SECONDS = "slo:window:seconds"
+SLO_WINDOW_ELAPSED = "slo:window_elapsed:ratio"
+MAINTENANCE = "maintenance:active:info"
+CALENDAR = "calendar:period:current"
+
+STATES = ("ok", "burning", "exhausted", "insufficient data", "no data", "excluded")
+"""What the values of `SLO_STATE` mean, from 0 on."""
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -113,9 +128,14 @@ def burn_rate(window_seconds: int) -> str:
     return f"tenant_slo:burn_rate:{duration(window_seconds)}"
 
 
-def slo_sum(part: str, window_seconds: int) -> str:
+def total_sum(window_seconds: int) -> str:
     """Sum of the recorded 5m rates over a window; times the evaluation interval it is a count of events."""
-    return f"tenant_slo:{part}:sum{duration(window_seconds)}"
+    return f"tenant_slo:total:sum{duration(window_seconds)}"
+
+
+def rolled_up(series: str, level: str) -> str:
+    """A series of tenants over all of them (`slo`) or those of a tier (`tier_slo`)."""
+    return series.replace("tenant_slo:", f"{level}:")
 
 
 def rule_file(topic: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 from reliary import names, promql, windows
 from reliary.artifacts import File
-from reliary.model import HealthScore, Indicator, Latency, Slo, Stack, Threshold
-from reliary.samples import NoSample, feed, histogram
+from reliary.model import HealthScore, Indicator, Stack, Threshold
+from reliary.samples import NoSample, feed
 from reliary.yamltext import to_yaml
 
 STEP_SECONDS = 30
@@ -58,7 +58,6 @@ def proof_files(stack: Stack) -> tuple[File, ...]:
         for file in (
             _file(stack, "recording", ("support", "recording"), _recording(stack)),
             _file(stack, "alerts", ("support", "recording", "alerts"), _alerts(stack)),
-            *(_file(stack, f"slo-{slo.name}", (f"slo-{slo.name}",), _slo(stack, slo)) for slo in stack.slos),
         )
         if file is not None
     )
@@ -212,41 +211,6 @@ def _alert_scenario(
     return Scenario(
         f"{threshold.alert} fires for {' and '.join(fires)} alone", growth, end, expected, _facts(stack, tenants)
     )
-
-
-# -- burn rates
-
-
-def _slo(stack: Stack, slo: Slo) -> Iterator[Scenario]:
-    """The fastest page of a class: half again past its factor, below it, and where there is too little to say."""
-    tier = min(slo.burn, key=lambda tier: tier.long_seconds)
-    limit = windows.factor(tier, slo.window_seconds) * windows.budget(slo.default)
-    volume, end = Decimal(100_000), tier.long_seconds + 600
-    bad = min(Decimal(1), limit * Decimal("1.5")) * volume
-    cases: Cases = {"burns": (bad, volume), "healthy": (ZERO, volume)}
-    cases["below-the-factor"] = (volume * limit * Decimal("0.9"), volume)
-    cases |= _quiet(limit, tier.long_seconds)
-    growth: Growth = {}
-    try:
-        for tenant, (wrong, total) in cases.items():
-            growth |= _traffic(stack, slo, tenant, wrong, total)
-    except NoSample:
-        return
-    who = (stack.tenant_label, "no-traffic")
-    idle = " or ".join(promql.series(names.burn_rate(window), who) for window in (300, tier.long_seconds))
-    expected = (
-        _fired(stack, names.SLO_ALERT, end, "burns", burn=names.duration(tier.long_seconds)),
-        Expectation(f"count({idle})", end, ()),
-    )
-    yield Scenario(f"{slo.name} pages for the tenant that burns, and for no other", growth, end, expected)
-
-
-def _traffic(stack: Stack, slo: Slo, tenant: str, bad: Decimal, total: Decimal) -> Growth:
-    who = (stack.tenant_label, tenant)
-    if isinstance(slo.source, Latency):
-        return histogram(slo.source.histogram, promql.number(slo.source.within_seconds), who, total - bad, total)
-    counted = bad if slo.source.part == "bad" else total - bad
-    return feed(Indicator(slo.name, "", slo.source, 300, False), who, counted, total)
 
 
 # -- the format of promtool

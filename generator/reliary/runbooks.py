@@ -14,7 +14,7 @@ from reliary.assets import asset
 from reliary.definitions.schema import ALERT_NAME, THRESHOLD
 from reliary.definitions.shapes import Faults, Map, Record
 from reliary.definitions.yamltree import parse
-from reliary.guards import Bound, Guard, History, Margin, NotTraffic
+from reliary.guards import Bound, BurnMargin, Guard, History, Margin, MinimumEvents, NotTraffic, Unguarded
 from reliary.model import Indicator, Route, Stack, Threshold
 from reliary.names import duration
 from reliary.promql import number, series
@@ -137,12 +137,16 @@ def _call(severity: str, who: str, route: Route | None) -> _Call:
 
 def _guard(guard: Guard) -> str:
     match guard:
-        case Margin():
+        case Margin() | BurnMargin():
             return "the bad events exceed the limit by a 95 % margin, so a few requests cannot fire it"
         case Bound():
             return "the score is past the limit even with the benefit of the doubt (95 %) for each component"
         case History():
             return "at least one day of cost was recorded"
+        case MinimumEvents():
+            return f"at least {guard.least_bad} bad events among at least {guard.least_total} in the long window"
+        case Unguarded(reason):
+            return f"none: it was {reason}, so a single bad request can fire it"
         case NotTraffic(reason):
             return f"none is needed: it {reason}"
 
@@ -161,6 +165,9 @@ def _queries(stack: Stack, alert: str, threshold: Threshold | None) -> Iterator[
             "Burn rate of the last 5 minutes, 1 is what the budget allows", series(names.burn_rate(300), chosen)
         )
         yield _Query("The five tenants that burn fastest", f"topk(5, {names.burn_rate(3600)})")
+        yield _Query(
+            "Is it only this one? Budget left over all tenants", names.rolled_up(names.SLO_BUDGET_REMAINING, "slo")
+        )
     elif alert.startswith("CostBudget"):
         tiles = series(names.cost_tile_series(stack), chosen)
         yield _Query("Estimated USD in 30 days", series(names.cost_estimate_series(stack), chosen))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from typing import Literal, cast
+from typing import cast
 
 from reliary.assets import asset
 from reliary.definitions.schema import WINDOW_TABLE
 from reliary.definitions.shapes import Faults, Fields
-from reliary.definitions.yamltree import Mapping, parse
-from reliary.model import BurnTier, Slo
+from reliary.definitions.yamltree import Mapping as YamlMapping
+from reliary.definitions.yamltree import parse
+from reliary.model import BurnSeverity, BurnTier, Slo
 from reliary.problems import Problem
+
+KEEP_FIRING_SECONDS: Mapping[BurnSeverity, int] = {"page": 0, "ticket": 1800}
+"""Against chatter where errors run at just the threshold; see docs/decisions/001."""
 
 CONFIDENCE_Z = Decimal("1.645")
 """Standard deviations of a one-sided 95 % margin. Measured against the alternatives: see docs/decisions/001."""
@@ -22,23 +27,29 @@ def burn_tables() -> dict[str, tuple[BurnTier, ...]]:
     """The tables of rules/windows.yml by name, checked like anything that a user writes."""
     path = asset("rules", "windows.yml")
     tree = parse("rules/windows.yml", path.read_bytes())
-    assert isinstance(tree, Mapping)
+    assert isinstance(tree, YamlMapping)
     faults = Faults()
     tables = {}
     for key, node in tree.entries:
         rows = WINDOW_TABLE.read(node, faults)
         if rows is not None and not faults.problems:
-            tables[key.text] = tuple(_tier(row.value) for row in rows.value)
+            tables[key.text] = tuple(tier_of(row.value) for row in rows.value)
     _refuse(faults.problems)
     return tables
 
 
-def _tier(row: Fields) -> BurnTier:
+def tier_of(row: Fields) -> BurnTier:
+    """One row of a table, of ours or of a definition."""
+    severity = cast(BurnSeverity, row.get("severity", str))
+    keep = row.maybe("keep_firing_for", int)
     return BurnTier(
-        severity=cast(Literal["page", "ticket"], row.get("severity", str)),
+        severity=severity,
         long_seconds=row.get("long", int),
         short_seconds=row.get("short", int),
-        budget_share=row.get("budget_share", Decimal),
+        budget_share=row.maybe("budget_share", Decimal) or Decimal(0),
+        own_factor=row.maybe("factor", Decimal),
+        for_seconds=row.maybe("for", int) or 0,
+        keep_firing_for_seconds=KEEP_FIRING_SECONDS[severity] if keep is None else keep,
     )
 
 
@@ -52,6 +63,8 @@ def factor(tier: BurnTier, window_seconds: int) -> Decimal:
 
     SRE workbook, chapter 5: 2 % of 30 days in one hour is 14.4.
     """
+    if tier.own_factor is not None:
+        return tier.own_factor
     return (tier.budget_share * window_seconds / tier.long_seconds).normalize()
 
 
@@ -60,13 +73,22 @@ def budget(objective_percent: Decimal) -> Decimal:
     return (1 - objective_percent / 100).normalize()
 
 
-def fast(tier: BurnTier) -> bool:
-    """True when both windows are short enough for the recorded 5m rates (see rule groups in docs/tour.md)."""
-    return tier.long_seconds <= 6 * 3600
+FAST_LIMIT_SECONDS = 6 * 3600
+"""The longest window that is read from the recorded 5m rates; longer ones are read from 5-minute tiles."""
 
 
-def windows(slo: Slo) -> tuple[int, ...]:
-    """All windows of a class in seconds, ascending: 5m, those of its burn tiers, and its own."""
-    return tuple(
-        sorted({300, 3600, slo.window_seconds} | {w for t in slo.burn for w in (t.long_seconds, t.short_seconds)})
-    )
+def burn_windows(slo: Slo) -> tuple[int, ...]:
+    """The windows in seconds, ascending, whose burn rate is recorded: 5m, 1h, and those of the burn tiers."""
+    return tuple(sorted({300, 3600} | {w for t in slo.burn for w in (t.long_seconds, t.short_seconds)}))
+
+
+def reach(slo: Slo) -> int:
+    """How far back in seconds the budget looks: a calendar month has up to 31 days and an hour."""
+    if slo.calendar is None:
+        return slo.window_seconds
+    return {"month": 32, "quarter": 93}[slo.calendar.unit] * 86400
+
+
+def allowed_errors(slo: Slo, objective_percent: Decimal, events: Decimal) -> Decimal:
+    """Bad events that a budget allows among so many events."""
+    return events * budget(objective_percent)

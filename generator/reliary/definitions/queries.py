@@ -108,3 +108,19 @@ def _matched_labels(selector: str, *, equal: bool = False) -> set[str]:
     bare = _STRING.sub('""', selector)
     operator = "=(?!~)" if equal else "(?:=~?|!=|!~)"
     return set(re.findall(rf"[{{,]\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*{operator}", bare))
+
+
+def gauge(root: Root, row: Fields, key: str) -> Selector | None:
+    """What a key says is up or down."""
+    return _selector(root, row, key, "not a plain gauge", "Write the gauge alone, with matchers or without.")
+
+
+def share(root: Root, row: Fields, key: str) -> Query | None:
+    """A query over `{window}` that gives a share for each tenant."""
+    text, place = row.get(key, str).strip(), row.at(key)
+    if promql.WINDOW not in text:
+        message = "a share needs the window that it is taken over."
+        advice = f"Write it as in: 1 - avg by ({root.tenant_label}) (avg_over_time(x_ratio[{{window}}]))."
+        root.faults.add("B122", place, message, advice)
+        return None
+    return _query(root, text, place)

@@ -51,6 +51,7 @@ class Root:
     scrape_seconds: int
     retention_seconds: int
     any_vip: bool
+    tenant_ids: Names
     unknown: dict[tuple[str, str], Unknown]
 
     @property
@@ -133,7 +134,9 @@ def root_of(folder: Folder) -> Root:
 
     scrape, retention = setting("scrape_interval", 15, 1), setting("retention", 35 * DAY, 10_000 * DAY)
     any_vip = any(item.value.maybe("vip", bool) for item in folder.fields.items("tenants", Fields))
-    return Root(folder.fields, folder.complete, Faults(), scrape, retention, any_vip, {})
+    ids = frozenset(id_ for item in folder.fields.items("tenants", Fields) if (id_ := item.value.maybe("id", str)))
+    tenants = ids if folder.complete and "tenants" not in folder.fields.faulty else None
+    return Root(folder.fields, folder.complete, Faults(), scrape, retention, any_vip, tenants, {})
 
 
 def tenant_label_problem(root: Root) -> None:

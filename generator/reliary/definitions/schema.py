@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from reliary.definitions.scalars import PRINTABLE_LINES, Choice, Duration, FineDuration, Flag, Number, Text
 from reliary.definitions.shapes import Either, JsonSchema, Key, List, Map, Record, Refusal
+from reliary.definitions.times import EVERY, MOMENT, ZONE, Window
 
 NAME = Text("a name", r"[a-z][a-z0-9_-]*", "lower-case letters, digits, - and _, starting with a letter", 60)
 SERIES_NAME = Text("a series name", r"[a-z][a-z0-9_]*", "lower-case letters, digits and _, starting with a letter", 60)
@@ -55,6 +56,7 @@ CONDITION = Text(
 WEEK = 7 * 86400
 SEVERITIES = ("critical", "warning", "general")
 ROUTED_SEVERITIES = (*SEVERITIES, "page", "ticket")
+NUMBER_OF_EVENTS = Number("a number of events", Decimal(0), Decimal(1_000_000_000), whole=True)
 KINDS = ("indicator", "health", "slo", "cost", "platform")
 
 
@@ -128,17 +130,84 @@ INDICATOR = Record(
         "as": Key(Choice(("ratio", "percent")), "ratio (0 to 1, the default) or percent (0 to 100)"),
     }
 )
+BURN_ROW = Record(
+    {
+        "severity": Key(Choice(("page", "ticket")), "what the alert does", True),
+        "long": Key(Duration(), "long window", True),
+        "short": Key(Duration(), "short window", True),
+        "budget_share": Key(_number("a share", "0.0001", "1"), "share of the budget spent in the long window"),
+        "factor": Key(_number("a burn rate", "0.01", "100000"), "burn rate, in place of `budget_share`"),
+        "for": Key(Duration(1, WEEK), "how long it must hold, at once unless said"),
+        "keep_firing_for": Key(Duration(1, WEEK), "how long it stays after that; 30m for tickets unless said"),
+    }
+)
+BURN_ALERTS = Record(
+    {
+        "table": Key(NAME, "burn-rate table in rules/windows.yml, `google` unless said"),
+        "rows": Key(List(BURN_ROW), "a table of your own"),
+        "without": Key(
+            List(
+                Text(
+                    "a burn tier", "page|ticket|[0-9]{1,4}[smhdw]", "`page`, `ticket` or a long window such as `3d`", 10
+                )
+            ),
+            "tiers that are switched off",
+        ),
+        "guard": Key(
+            Either(
+                Choice(("margin", "none")),
+                Record(
+                    {
+                        "bad": Key(NUMBER_OF_EVENTS, "bad events in the long window"),
+                        "total": Key(NUMBER_OF_EVENTS, "events in the long window"),
+                    }
+                ),
+            ),
+            "margin (95 % sure, the default), none, or at least so many events",
+        ),
+    }
+)
 SLO = Record(
     {
         **_EVENTS,
-        "histogram": Key(PROMQL, "a classic histogram, without _bucket, for a latency SLO"),
-        "within": Key(FineDuration(), "the bucket of the histogram that is still good, such as 500ms"),
+        "histogram": Key(PROMQL, "a histogram, without _bucket, for a latency SLO"),
+        "within": Key(
+            Either(FineDuration(31 * 86400), Map(NAME, FineDuration(31 * 86400))),
+            "the bucket of the histogram that is still good, such as 500ms; or by tier, with `default`",
+        ),
+        "buckets": Key(
+            List(FineDuration(31 * 86400)), "the buckets that the histogram has, so that `within` is checked"
+        ),
+        "native": Key(Flag(), "true for a native histogram"),
+        "probe": Key(PROMQL, "a gauge per tenant that is 1 when all is well, else 0"),
+        "bad_ratio": Key(PROMQL, "share of bad events (0 to 1) over `{window}`, where there are no counters"),
+        "good_ratio": Key(PROMQL, "share of good events (0 to 1) over `{window}`, where there are no counters"),
         "objective": Key(
             Either(PERCENT, Map(NAME, PERCENT)), "percent of good events; or by tier, with `default`", True
         ),
-        "window": Key(Duration(WEEK, 90 * 86400), "rolling window, 7d to 90d", True),
-        "alerts": Key(NAME, "burn-rate table in rules/windows.yml, `google` unless said"),
+        "window": Key(Window(Duration(WEEK, 90 * 86400)), "rolling window, 7d to 90d; or month, or quarter", True),
+        "zone": Key(ZONE, "time zone of a month or quarter, UTC unless said"),
+        "exact": Key(Flag(), "true to read windows up to 6h from the counters: dearer, and sound after gaps"),
+        "alerts": Key(Either(NAME, BURN_ALERTS), "burn-rate table, `google` unless said; `none`; or more to choose"),
         "owner": Key(NAME, "the team that answers for it"),
+    }
+)
+COMPOSITE = Record(
+    {
+        "of": Key(List(SERIES_NAME), "the SLOs that are added up", True),
+        "description": Key(LINE, "what it stands for"),
+        "owner": Key(NAME, "the team that answers for it"),
+    }
+)
+MAINTENANCE = Record(
+    {
+        "every": Key(EVERY, "when it starts: `Sun 02:00`, `daily 02:00`, `day 1 04:00`"),
+        "from": Key(MOMENT, "when it starts, if it happens once: 2026-12-01 22:00"),
+        "lasts": Key(Duration(60, 90 * 86400), "how long, such as 30m", True),
+        "zone": Key(ZONE, "time zone of these times, UTC unless said"),
+        "tenants": Key(List(TENANT_ID), "for whom; all unless said"),
+        "slos": Key(List(SERIES_NAME), "which SLOs; all unless said"),
+        "counts_against_sla": Key(Flag(), "false (the default): what happens within it costs no budget"),
     }
 )
 THRESHOLD = Record(
@@ -258,6 +327,8 @@ TOP: dict[str, Key] = {
     "tenants": Key(List(TENANT), "customers"),
     "indicators": Key(Map(SERIES_NAME, INDICATOR), "ratios per tenant"),
     "slos": Key(Map(SERIES_NAME, SLO), "objectives with error budgets"),
+    "composites": Key(Map(SERIES_NAME, COMPOSITE), "several SLOs read as one"),
+    "maintenance": Key(Map(NAME, MAINTENANCE), "planned windows"),
     "thresholds": Key(Map(ALERT_NAME, THRESHOLD), "alerts on an indicator or on the health score"),
     "health_score": Key(HEALTH, "one number from 0 to 100 per tenant"),
     "prices": Key(Map(SERIES_NAME, PRICE), "what usage costs"),
@@ -271,18 +342,7 @@ TOP: dict[str, Key] = {
 
 DEFINITIONS = Record(TOP)
 
-WINDOW_TABLE = List(
-    Record(
-        {
-            "severity": Key(Choice(("page", "ticket")), "what the alert does", True),
-            "long": Key(Duration(), "long window", True),
-            "short": Key(Duration(), "short window", True),
-            "budget_share": Key(
-                _number("a share", "0.0001", "1"), "share of the budget spent in the long window", True
-            ),
-        }
-    )
-)
+WINDOW_TABLE = List(BURN_ROW)
 
 
 def json_schema() -> JsonSchema:

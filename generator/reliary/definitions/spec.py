@@ -11,12 +11,14 @@ from pathlib import Path
 
 from reliary.definitions.alerts import health_score, thresholds
 from reliary.definitions.boards import boards
-from reliary.definitions.counts import indicators, slos
+from reliary.definitions.counts import indicators
 from reliary.definitions.folder import read_folder
+from reliary.definitions.maintenance import maintenance
 from reliary.definitions.receivers import mail_server, receivers, routes
 from reliary.definitions.root import NEEDED, Root, root_of, tenant_label_problem
 from reliary.definitions.services import demo, services
 from reliary.definitions.shapes import listed
+from reliary.definitions.slos import composites, slos
 from reliary.definitions.tenants import costs, tenants, tiers
 from reliary.model import Stack
 from reliary.problems import Problem, Severity, ordered
@@ -47,6 +49,7 @@ def _stack(root: Root) -> Stack:
     tenant_label_problem(root)
     fields = root.fields
     name = fields.maybe("stack", str) or "unnamed"
+    classes = slos(root)
     return Stack(
         name=name,
         namespace=fields.maybe("namespace", str) or name.replace("-", "_"),
@@ -60,7 +63,9 @@ def _stack(root: Root) -> Stack:
         tiers=tiers(root),
         tenants=tenants(root),
         indicators=indicators(root),
-        slos=slos(root),
+        slos=classes,
+        composites=composites(root, classes),
+        maintenance=maintenance(root),
         thresholds=thresholds(root),
         health=health_score(root),
         costs=costs(root),

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from reliary import names
 from reliary.artifacts import Labels
-from reliary.model import Events, Latency, Selector, Slo, Stack
+from reliary.model import Events, Latency, Ratio, Selector, Slo, Stack
 from reliary_stack.demo.traffic import COUNTED, Counts, DemoTenant, expected_counts, healthy_share_within
 
 __all__ = ["HistoryError", "backfill", "demo_tenants", "openmetrics"]
@@ -130,7 +130,8 @@ def _slo_series(stack: Stack) -> Iterator[_Series]:
     """Errors and total. A tile sums rates per second, one an evaluation: events divided by that interval."""
     window = max((slo.window_seconds for slo in stack.slos), default=0)
     for slo in stack.slos:
-        if pair := _errors_and_total(slo):
+        # Tiles of a calendar window carry the colour of their period, which only its rules know.
+        if slo.calendar is None and (pair := _errors_and_total(slo)):
             labels = ((names.SLO_LABEL, slo.name),)
             for name, value in zip((names.SLO_ERRORS_TILE, names.SLO_TOTAL_TILE), pair, strict=True):
                 rates = _times(value, 1 / stack.evaluation_interval_seconds)
@@ -139,8 +140,10 @@ def _slo_series(stack: Stack) -> Iterator[_Series]:
 
 def _errors_and_total(slo: Slo) -> tuple[Field, Field] | None:
     source = slo.source
-    if isinstance(source, Latency):
+    if isinstance(source, Latency) and not source.native:
         return _slow_and_total(source.histogram, source.within_seconds)
+    if not isinstance(source, Ratio):
+        return None
     counted, total = _counted(source.counted), _counted(source.total)
     if counted is None or total is None:
         return None
