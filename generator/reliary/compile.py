@@ -20,6 +20,7 @@ from reliary.routes import alertmanager_file
 from reliary.rulefile import rule_file
 from reliary.runbooks import runbook_files
 from reliary.slo.budgets import budget_file, calendar_file
+from reliary.slo.proofs import slo_proofs
 from reliary.slo.rules import slo_files
 
 Pass: TypeAlias = Callable[[Stack, Site, str], tuple[File, ...]]
@@ -66,7 +67,7 @@ def _runbooks(stack: Stack, site: Site, release: str) -> tuple[File, ...]:
 
 
 def _proofs(stack: Stack, site: Site, release: str) -> tuple[File, ...]:
-    return proof_files(stack)
+    return (*proof_files(stack), *slo_proofs(stack))
 
 
 PASSES: tuple[Pass, ...] = (

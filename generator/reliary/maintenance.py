@@ -64,6 +64,11 @@ def _days(when: Recurring, first_seconds: int, last_seconds: int) -> Iterator[in
             yield midnight + when.start_second
 
 
+def first_offset(zone: str) -> int:
+    """Seconds by which the clocks of a zone were ahead of UTC before the first change that rules know."""
+    return next(zones.spans(zone, 0))[2]
+
+
 def flags(stack: Stack) -> Iterator[Recording]:
     """A series for each excluded window that exists while it is on: one for all, or one for each of its tenants."""
     for window in stack.maintenance:
@@ -78,6 +83,11 @@ def _scopes(stack: Stack, window: Maintenance) -> Iterator[Labels]:
         yield own
     for tenant in window.tenants:
         yield ((stack.tenant_label, tenant), *own)
+
+
+def zones_of(stack: Stack) -> list[str]:
+    """The zones by whose clocks windows come again."""
+    return [window.when.zone for window in stack.maintenance if isinstance(window.when, Recurring)]
 
 
 def masks(stack: Stack, slo: str) -> tuple[str, ...]:
@@ -96,7 +106,7 @@ def active(when: Once | Recurring, early_seconds: int = 0, late_seconds: int = L
     if isinstance(when, Once):
         start, end = when.start_seconds - early_seconds, when.end_seconds + late_seconds
         return f"vector(1) and on () (vector(time()) >= {start} < {end})"
-    begun = f"vector({zones.local_time(when.zone)} - {when.start_second - early_seconds})"
+    begun = f"({zones.clock(when.zone)} - {when.start_second - early_seconds})"
     lasts = when.lasts_seconds + early_seconds + late_seconds
     return f"vector(1)\nand on () ({begun} % {DAY} < {lasts})" + _day(when, begun)
 

@@ -56,6 +56,7 @@ SLO_INFO = "slo_info"
 SLO_WINDOW_SECONDS = "slo:window:seconds"
 SLO_WINDOW_ELAPSED = "slo:window_elapsed:ratio"
 MAINTENANCE = "maintenance:active:info"
+LOCAL_TIME = "calendar:local_time:seconds"
 CALENDAR = "calendar:period:current"
 
 STATES = ("ok", "burning", "exhausted", "insufficient data", "no data", "excluded")

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import Any
 
 from reliary import names, promql, windows
 from reliary.artifacts import File
 from reliary.model import HealthScore, Indicator, Stack, Threshold
+from reliary.promtool import Expectation, Stretch, Test, constant, counter, test_file
 from reliary.samples import NoSample, feed
-from reliary.yamltext import to_yaml
 
 STEP_SECONDS = 30
 BUSY = Decimal(1_000_000)
@@ -29,15 +28,6 @@ ZERO = Decimal(0)
 Growth = dict[str, Decimal]
 Cases = dict[str, tuple[Decimal, Decimal]]
 """Bad events and all events of a step, by the tenant who has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """An expression, when it is evaluated, and the samples it must give."""
-
-    expr: str
-    at_seconds: int
-    samples: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +144,7 @@ def _indicator_alert(stack: Stack, threshold: Threshold, indicator: Indicator) -
     limit = threshold.limit / indicator.scale if above else 1 - threshold.limit / indicator.scale
     margin = min(limit, 1 - limit)
     past, near = BUSY * (limit + margin / 10), BUSY * (limit - margin / 20)
-    cases: Cases = {"all-bad": (BUSY, BUSY), "just-past-the-limit": (past, BUSY), **_quiet(limit, window)}
+    cases: Cases = {"all-bad": (BUSY, BUSY), "just-past-the-limit": (past, BUSY), **quiet(limit, window)}
     cases |= {"healthy": (ZERO, BUSY), "just-within-the-limit": (near, BUSY)}
     if threshold.scope == "vip":
         cases |= {NO_VIP: (BUSY, BUSY)}
@@ -164,14 +154,14 @@ def _indicator_alert(stack: Stack, threshold: Threshold, indicator: Indicator) -
     return _alert_scenario(stack, threshold, growth, window, tuple(cases), ("all-bad", "just-past-the-limit"))
 
 
-def _quiet(limit: Decimal, window_seconds: int) -> Cases:
-    """Tenants of whom too little is seen for a verdict: bad and all events in a step of 30 s.
+def quiet(limit: Decimal, window_seconds: int, step_seconds: int = STEP_SECONDS) -> Cases:
+    """Tenants of whom too little is seen for a verdict: bad and all events in a step.
 
     When all events of a window are bad, n - z sqrt(n) > limit n holds from n = (z / (1 - limit))^2 on; three quarters
     of that are not enough.
     """
     few = ((windows.CONFIDENCE_Z / (1 - limit)) ** 2 * 3 / 4).to_integral_value(ROUND_FLOOR)
-    steps = Decimal(window_seconds) / STEP_SECONDS
+    steps = Decimal(window_seconds) / step_seconds
     return {
         "no-traffic": (ZERO, ZERO),
         "one-bad-request": (1 / steps, 1 / steps),
@@ -213,7 +203,7 @@ def _alert_scenario(
     )
 
 
-# -- the format of promtool
+# -- what must be seen
 
 
 def _tenant(label: str, value: str) -> str:
@@ -247,40 +237,14 @@ def _facts(stack: Stack, tenants: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _file(stack: Stack, topic: str, rules: tuple[str, ...], scenarios: Iterator[Scenario]) -> File | None:
-    tests = [_test(scenario) for scenario in scenarios]
-    if not tests:
-        return None
-    content = {
-        "rule_files": [f"../{names.rule_file(rule)}" for rule in rules],
-        # Guards count events by the evaluation interval. A shorter one than the step only makes them stricter.
-        "evaluation_interval": names.duration(max(STEP_SECONDS, stack.evaluation_interval_seconds)),
-        "tests": tests,
-    }
-    return File(
-        f"tests/{topic}.yml", to_yaml(content, f"Proof of rules/{topic}.yml of {stack.name}, for promtool test rules")
-    )
+    # Guards count events by the evaluation interval. A shorter one than the step only makes them stricter.
+    evaluation = max(STEP_SECONDS, stack.evaluation_interval_seconds)
+    about = f"Proof of rules/{topic}.yml of {stack.name}, for promtool test rules"
+    return test_file(topic, about, rules, (), evaluation, map(_test, scenarios))
 
 
-def _test(scenario: Scenario) -> dict[str, Any]:
+def _test(scenario: Scenario) -> Test:
     steps = scenario.seconds // STEP_SECONDS + 1
-    series = [{"series": name, "values": _values(grown, steps)} for name, grown in scenario.growth.items()]
-    facts = [{"series": name, "values": f"1+0x{steps}"} for name in scenario.facts]
-    return {
-        "name": scenario.name,
-        "interval": names.duration(STEP_SECONDS),
-        "input_series": series + facts,
-        "promql_expr_test": [_expectation(row) for row in scenario.expected],
-    }
-
-
-def _values(grown: Decimal, steps: int) -> str:
-    """A counter in promtool's notation. One that grows by a fraction of an event stands still in between."""
-    if grown == int(grown):
-        return f"0+{int(grown)}x{steps}"
-    almost = Decimal("1e-9")  # thirds of an event add up to a little less than one
-    return " ".join(str(int(grown * step + almost)) for step in range(steps + 1))
-
-
-def _expectation(row: Expectation) -> dict[str, Any]:
-    samples = [{"labels": labels, "value": value} for labels, value in row.samples]
-    return {"expr": row.expr, "eval_time": names.duration(row.at_seconds), "exp_samples": samples}
+    grown = tuple((name, counter(Stretch(steps + 1, growth))) for name, growth in scenario.growth.items())
+    facts = tuple((name, constant("1", steps)) for name in scenario.facts)
+    return Test(scenario.name, STEP_SECONDS, grown + facts, scenario.expected)

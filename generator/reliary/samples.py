@@ -48,17 +48,29 @@ def feed(indicator: Indicator, tenant: tuple[str, str], counted: Decimal, total:
     return {series.counted: counted, series.rest: total if series.rest_is_total else total - counted}
 
 
-def histogram(
-    selector: Selector, bound: str, tenant: tuple[str, str], good: Decimal, total: Decimal
-) -> dict[str, Decimal]:
-    """The same for the buckets of a classic histogram, `good` of them within the bound."""
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Series of a classic histogram: requests within the bound, all of them by bucket, and all of them counted."""
+
+    good: str
+    infinite: str
+    count: str
+
+
+def histogram(selector: Selector, bound: str, tenant: tuple[str, str]) -> Buckets:
+    """The series of one tenant that a latency SLO reads."""
     labels = _matching(selector.text)
-    bucket = promql.suffixed(promql.metric_name(selector.text), "_bucket")
-    return {
-        _named(bucket, {**labels, "le": bound}, tenant): good,
-        _named(bucket, {**labels, "le": "+Inf"}, tenant): total,
-        _named(promql.metric_name(selector.text) + "_count", labels, tenant): total,
-    }
+    name = promql.metric_name(selector.text)
+    return Buckets(
+        _named(f"{name}_bucket", {**labels, "le": bound}, tenant),
+        _named(f"{name}_bucket", {**labels, "le": "+Inf"}, tenant),
+        _named(f"{name}_count", labels, tenant),
+    )
+
+
+def one_series(selector: Selector, tenant: tuple[str, str]) -> str:
+    """A series of one tenant that a selector matches."""
+    return _series(selector.text, {}, tenant)
 
 
 def _series(selector: str, labels: dict[str, str], tenant: tuple[str, str]) -> str:

@@ -6,11 +6,15 @@ data is that of the `tzdata` package and not of the machine, so that the same de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
+
+from reliary.artifacts import Recording
+from reliary.names import LOCAL_TIME
+from reliary.promql import series
 
 FIRST_YEAR, LAST_YEAR = 2020, 2045
 """Shifts of clocks within these years are known to rules; before and after them the nearest offset holds."""
@@ -43,6 +47,20 @@ def known(name: str) -> ZoneInfo:
     if found is None:
         raise ValueError(f"{name} is no time zone")
     return found
+
+
+def clock(name: str) -> str:
+    """PromQL: seconds that a clock of the zone shows, as a vector of one value without labels."""
+    if not _shifts(name)[1]:
+        return f"vector({local_time(name)})"
+    return f"sum({series(LOCAL_TIME, ('zone', name))})"
+
+
+def clocks(zones_in_use: Iterable[str]) -> Iterator[Recording]:
+    """The clocks that `clock` reads, to be evaluated before whatever reads them."""
+    for name in sorted(set(zones_in_use)):
+        if _shifts(name)[1]:
+            yield Recording(LOCAL_TIME, f"vector({local_time(name)})", (("zone", name),))
 
 
 def local_time(name: str) -> str:

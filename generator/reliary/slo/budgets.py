@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reliary import maintenance, names, promql, windows
+from reliary import maintenance, names, promql, windows, zones
 from reliary.artifacts import Labels, Recording, RuleFile, RuleGroup
 from reliary.model import Composite, Slo, Stack
 from reliary.promql import number, series
@@ -21,7 +21,8 @@ CONSUMED, TOTAL, BUDGET = names.SLO_BUDGET_CONSUMED, names.SLO_TOTAL_WINDOW, nam
 
 def calendar_file(stack: Stack) -> RuleFile | None:
     """Clocks and planned windows, evaluated with the fast rules that read them; None without SLOs."""
-    rules = (*calendars.clocks(stack), *maintenance.flags(stack))
+    used = [slo.calendar.zone for slo in stack.slos if slo.calendar] + maintenance.zones_of(stack)
+    rules = (*zones.clocks(used), *calendars.windows_of(stack), *maintenance.flags(stack))
     if not rules:
         return None
     group = RuleGroup(f"{stack.name}-calendar", stack.evaluation_interval_seconds, rules)

@@ -59,7 +59,7 @@ def spoken(slo: Slo) -> str:
     return names.duration(slo.window_seconds) if slo.calendar is None else f"{slo.calendar.unit}'s"
 
 
-def clocks(stack: Stack) -> Iterator[Recording]:
+def windows_of(stack: Stack) -> Iterator[Recording]:
     """The present colour of each calendar in use, and how long each SLO's window is and how much of it is over."""
     for calendar in dict.fromkeys(slo.calendar for slo in stack.slos if slo.calendar):
         for colour in range(COLOURS):
@@ -93,7 +93,7 @@ def _current(calendar: Calendar) -> str:
 
 
 def _local(calendar: Calendar) -> str:
-    return f"vector({zones.local_time(calendar.zone)})"
+    return zones.clock(calendar.zone)
 
 
 def _number(calendar: Calendar) -> str:
