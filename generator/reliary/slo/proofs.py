@@ -258,7 +258,7 @@ def _budget_cases(slo: Slo, first: int, second: int) -> Cases:
 
 def _states(stack: Stack, slo: Slo, end: int, cases: Cases) -> Iterator[Expectation]:
     states = {"never-an-error": 0, "vanished": 4, "hardly-seen": 3, "idle": 3}
-    if slo.calendar is None:
+    if slo.calendar is None and not _few(slo):
         states["exhausted"] = 2
     for name, state in states.items():
         if name in cases and not (_few(slo) and state == 0):
@@ -300,7 +300,8 @@ def _calendar_file(stack: Stack, slo: Slo, calendar: Calendar) -> File | None:
     begins, length = _first_period(calendar)
     every = {"month": 2 * HOUR, "quarter": 6 * HOUR}[calendar.unit]
     end, share = -(-(begins + 12 * HOUR) // every) * every, windows.budget(slo.default)
-    before, bad = begins // SCRAPE_SECONDS, min(Decimal(1), share * 4)
+    # A 5m rate just after midnight still sees the minutes before it: the outage ends with them to come.
+    before, bad = begins // SCRAPE_SECONDS - 1, min(Decimal(1), share * 4)
     phases = Phase(before, VOLUME, VOLUME), Phase(end // SCRAPE_SECONDS - before, bad * VOLUME, VOLUME)
     which = ((names.SLO_LABEL, slo.name), (stack.tenant_label, "spoilt-before"))
     labels = promql.series("", *which)
@@ -400,9 +401,9 @@ def _tenant(stack: Stack, name: str) -> str:
 def _input(stack: Stack, slo: Slo, cases: Cases, steps: int) -> tuple[tuple[str, str], ...]:
     rows: list[tuple[str, str]] = []
     for name, case in cases.items():
-        *phases, last = case.phases
-        # One step more, since what is seen at the end is seen at a sample.
-        longer = replace(case, phases=(*phases, replace(last, steps=last.steps + 1)))
+        first, *phases = case.phases
+        # One sample more: the one that the first step grows from.
+        longer = replace(case, phases=(replace(first, steps=first.steps + 1), *phases))
         rows += _series(stack, slo, name, longer)
         labels = ((stack.tenant_label, name), ("tier", case.tier), ("vip", "false"))
         rows.append((promql.series(names.TENANT_INFO, *labels), constant("1", steps)))
