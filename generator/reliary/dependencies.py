@@ -1,4 +1,4 @@
-"""Which series a rule reads, found in its expression: who depends on whom follows from the rules, not from their names."""
+"""Which series a rule reads, and which other rules record them: found in the expressions, not guessed from names."""
 
 from __future__ import annotations
 
@@ -45,12 +45,23 @@ def may_select(read: Read, rule: Recording | Alert) -> bool:
     return read.name in ("", rule.record) and _agree(read, rule.labels)
 
 
-def sources(rule: Recording | Alert, rules: Sequence[Recording | Alert]) -> Iterator[tuple[int, Read]]:
-    """The places in `rules` of those whose output a rule reads, and with which read."""
-    for read in reads(rule.expr):
-        for place, other in enumerate(rules):
-            if may_select(read, other):
-                yield place, read
+class Writers:
+    """Some rules, by what they write."""
+
+    def __init__(self, rules: Sequence[Recording | Alert]) -> None:
+        self._rules = rules
+        self._places: dict[str, list[int]] = {}
+        self._found: dict[Read, frozenset[int]] = {}
+        for place, rule in enumerate(rules):
+            for name in ALERT_SERIES if isinstance(rule, Alert) else (rule.record,):
+                self._places.setdefault(name, []).append(place)
+
+    def of(self, read: Read) -> frozenset[int]:
+        """The places of the rules whose output can be among the series that are read."""
+        if read not in self._found:
+            some = self._places.get(read.name, []) if read.name else range(len(self._rules))
+            self._found[read] = frozenset(place for place in some if may_select(read, self._rules[place]))
+        return self._found[read]
 
 
 def constant(rule: Recording | Alert) -> bool:

@@ -406,8 +406,6 @@ class Stack:
     tenants: tuple[Tenant, ...]
     indicators: tuple[Indicator, ...]
     slos: tuple[Slo, ...]
-    composites: tuple[Composite, ...]
-    maintenance: tuple[Maintenance, ...]
     thresholds: tuple[Threshold, ...]
     health: HealthScore | None
     costs: Costs | None
@@ -416,6 +414,8 @@ class Stack:
     smtp: Smtp | None
     boards: tuple[Board, ...]
     demo: Demo | None
+    composites: tuple[Composite, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
 
     @property
     def vips(self) -> tuple[Tenant, ...]:

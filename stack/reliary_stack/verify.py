@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from reliary import proofs
 from reliary.model import Stack
 from reliary.problems import Place, Problem, Severity, visible
+from reliary.slo import proofs as slo_proofs
 from reliary_stack.binaries import ToolMissing, ToolName, find_tool
 
 TIMEOUT_SECONDS = 300
@@ -25,14 +28,20 @@ class Check:
     words: tuple[str, ...]
     files: str
 
-    def arguments(self, build: Path) -> list[str]:
-        return [*self.words, *(str(path.relative_to(build)) for path in sorted(build.glob(self.files)))]
+    apart: bool = False
+    """True when files can be checked by themselves, and so beside each other."""
+
+    def commands(self, build: Path) -> list[list[str]]:
+        """The arguments of each run: one for every processor, or one in all."""
+        paths = [str(path.relative_to(build)) for path in sorted(build.glob(self.files))]
+        runs = min(len(paths), os.cpu_count() or 1) if self.apart else 1
+        return [[*self.words, *paths[first::runs]] for first in range(runs)]
 
 
 CHECKS = (
     Check("B201", "promtool check config", "promtool", ("check", "config"), "prometheus.yml"),
     Check("B202", "promtool check rules", "promtool", ("check", "rules"), "rules/*.yml"),
-    Check("B203", "promtool test rules", "promtool", ("test", "rules"), "tests/*.yml"),
+    Check("B203", "promtool test rules", "promtool", ("test", "rules"), "tests/*.yml", apart=True),
     Check("B301", "amtool check-config", "amtool", ("check-config",), "alertmanager.yml"),
 )
 
@@ -52,8 +61,8 @@ def verify(build: Path) -> Iterator[Verdict]:
 
 
 def unproven(stack: Stack) -> Iterator[Problem]:
-    """A warning for each indicator for which no proof could be generated."""
-    for name, reason in proofs.unproven(stack):
+    """A warning for each indicator and each SLO for which no proof could be generated."""
+    for name, reason in (*proofs.unproven(stack), *slo_proofs.unproven(stack)):
         yield Problem(
             "B204",
             f"alerts on `{name}` have no generated proof: {reason}.",
@@ -70,18 +79,20 @@ def _run(check: Check, build: Path) -> tuple[Problem, ...]:
         tool = find_tool(check.tool, download=False)
     except ToolMissing:
         return (_not_run(check, f"{check.tool} was not found on this machine"),)
+    commands = [[str(tool.path), *arguments] for arguments in check.commands(build)]
     try:
-        done = subprocess.run(
-            [str(tool.path), *check.arguments(build)],
-            cwd=build,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
+        with ThreadPoolExecutor(len(commands)) as pool:
+            done = list(pool.map(lambda command: _completed(command, build), commands))
     except (OSError, subprocess.TimeoutExpired) as error:
         return (_not_run(check, f"{check.tool} did not finish: {error}"),)
-    return () if done.returncode == 0 else (_failed(check, done.stdout + done.stderr),)
+    refused = "".join(run.stdout + run.stderr for run in done if run.returncode)
+    return (_failed(check, refused),) if any(run.returncode for run in done) else ()
+
+
+def _completed(command: list[str], build: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=build, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL
+    )
 
 
 def _not_run(check: Check, reason: str) -> Problem:

@@ -60,6 +60,11 @@ def slo_proofs(stack: Stack) -> tuple[File, ...]:
     return tuple(file for file in (*files, *(test for window in planned for test in _of_window(stack, window))) if file)
 
 
+def unproven(stack: Stack) -> tuple[tuple[str, str], ...]:
+    """SLOs for which no traffic could be made up, each with the reason; their alerts have no proof."""
+    return tuple((slo.name, why) for slo in stack.slos if (why := reason(stack, slo)))
+
+
 def reason(stack: Stack, slo: Slo) -> str:
     """Why no traffic can be made up for a class; empty when it can."""
     try:
