@@ -197,6 +197,13 @@ def _meta(stack: Stack, site: Site) -> Iterator[Alert]:
         15,
         "Tenant facts are gone: VIP alerts and own objectives do not hold.",
     )
+    if stack.slos:
+        yield alert(
+            "SloErrorsExceedTotal",
+            f"max by ({names.SLO_LABEL}) ({names.SLO_ERRORS_RATE} / ({names.SLO_TOTAL_RATE} > 0)) > 1.1",
+            15,
+            "{{ $labels.slo }} counts more bad events than events: what it calls bad is no part of its total.",
+        )
     if (seen := _traffic(stack)) is not None:
         yield alert(
             "TenantsUnlisted",

@@ -17,6 +17,7 @@ from reliary.dashboards import BOARDS_DIR
 from reliary.model import Channel, PagerDuty, Slack, Stack
 from reliary.names import duration
 from reliary.pins import Pin, pins
+from reliary.prometheusfile import features
 from reliary.yamltext import to_yaml
 
 PATH = "docker-compose.yml"
@@ -163,6 +164,7 @@ def _prometheus(stack: Stack, site: Site, pin: Pin) -> dict[str, Any]:
             "--storage.tsdb.path=/prometheus",
             f"--storage.tsdb.retention.time={duration(stack.retention_seconds)}",
             f"--web.external-url={site.prometheus_url}",
+            *features(stack),
         ],
         "volumes": [_folder(".", "/etc/prometheus"), "prometheus-data:/prometheus"],
         "ports": [_published("prometheus", PORTS["prometheus"])],

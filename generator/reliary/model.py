@@ -416,6 +416,7 @@ class Stack:
     demo: Demo | None
     composites: tuple[Composite, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
+    shards: int = 1
 
     @property
     def vips(self) -> tuple[Tenant, ...]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from reliary import names
 from reliary.artifacts import File, Site
-from reliary.model import Service, Stack
+from reliary.model import Latency, Service, Stack
 from reliary.names import duration
 from reliary.yamltext import to_yaml
 
@@ -70,3 +70,9 @@ def _probe(site: Site, service: Service) -> dict[str, Any]:
 def _probed(site: Site, url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=site.address(parts.netloc)))
+
+
+def features(stack: Stack) -> tuple[str, ...]:
+    """Options of the Prometheus server that the definitions need: native histograms have to be asked for."""
+    native = any(isinstance(slo.source, Latency) and slo.source.native for slo in stack.slos)
+    return ("--enable-feature=native-histograms",) if native else ()

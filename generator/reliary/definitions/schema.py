@@ -320,6 +320,9 @@ TOP: dict[str, Key] = {
     "scrape_interval": Key(Duration(1, 120), "how often metrics are read, 15s unless said"),
     "evaluation_interval": Key(Duration(1, 120), "how often rules are evaluated, 30s unless said"),
     "retention": Key(Duration(3600), "how long Prometheus keeps data, 35d unless said"),
+    "shards": Key(
+        _number("a number of shards", "1", "64", whole=True), "parts of each SLO evaluated side by side, 1 unless said"
+    ),
     "pins": Key(Choice(("seed", "patched", "supported")), "set of image versions, seed unless said"),
     "runbook_base_url": Key(URL, "where the runbooks are published"),
     "services": Key(Map(NAME, SERVICE), "what is scraped and probed"),

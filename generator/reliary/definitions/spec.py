@@ -7,6 +7,7 @@ defined, so that one mistake gives one problem. The topics are in `spec_*.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from reliary.definitions.alerts import health_score, thresholds
@@ -22,6 +23,10 @@ from reliary.definitions.slos import composites, slos
 from reliary.definitions.tenants import costs, tenants, tiers
 from reliary.model import Stack
 from reliary.problems import Problem, Severity, ordered
+from reliary.slo.shards import evenness
+
+
+MOST_UNEVEN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def _stack(root: Root) -> Stack:
     fields = root.fields
     name = fields.maybe("stack", str) or "unnamed"
     classes = slos(root)
-    return Stack(
+    stack = Stack(
         name=name,
         namespace=fields.maybe("namespace", str) or name.replace("-", "_"),
         tenant_label=root.tenant_label,
@@ -66,6 +71,7 @@ def _stack(root: Root) -> Stack:
         slos=classes,
         composites=composites(root, classes),
         maintenance=maintenance(root),
+        shards=int(fields.maybe("shards", Decimal) or 1),
         thresholds=thresholds(root),
         health=health_score(root),
         costs=costs(root),

@@ -18,6 +18,7 @@ from reliary.model import BurnTier, Calendar, Latency, Maintenance, Probe, Ratio
 from reliary.promtool import Expectation, Stretch, Test, constant, counter, test_file
 from reliary.proofs import quiet
 from reliary.samples import NoSample, histogram, one_series, pair
+from reliary.slo import shards
 
 STEP_SECONDS = 30
 SCRAPE_SECONDS = 300
@@ -85,9 +86,17 @@ def _of_class(stack: Stack, slo: Slo) -> Iterator[File | None]:
         yield _excluded_file(stack, slo)
 
 
+def topics(stack: Stack, slo: Slo) -> tuple[str, ...]:
+    """The rule files of a class."""
+    parts = shards.count(stack, slo)
+    return (f"slo-{slo.name}",) if parts == 1 else tuple(f"slo-{slo.name}-{part}" for part in range(parts))
+
+
 def groups(stack: Stack, slo: Slo) -> tuple[str, ...]:
     """The rule groups of a class in the order in which they read each other, and the one of all classes."""
-    own = (f"{stack.name}-slo-{slo.name}-{part}" for part in ("fast", "tile", "slow"))
+    parts = range(shards.count(stack, slo))
+    endings = [f"-{number}" for number in parts] if len(parts) > 1 else [""]
+    own = (f"{stack.name}-slo-{slo.name}-{kind}{end}" for end in endings for kind in ("fast", "tile", "slow"))
     return (f"{stack.name}-calendar", *own, f"{stack.name}-slo-budgets")
 
 
@@ -101,7 +110,7 @@ def _tier_file(stack: Stack, slo: Slo, tier: BurnTier, fastest: bool) -> File | 
     about = f"Proof of the {tier.severity} over {long} of {slo.name}, for promtool test rules"
     test = _tier_test(stack, slo, tier, fastest, step, evaluation)
     return test_file(
-        f"slo-{slo.name}-{long}", about, ["calendar", f"slo-{slo.name}"], groups(stack, slo)[:-1], evaluation, [test]
+        f"slo-{slo.name}-{long}", about, ["calendar", *topics(stack, slo)], groups(stack, slo)[:-1], evaluation, [test]
     )
 
 
@@ -215,7 +224,7 @@ def _promised(stack: Stack, slo: Slo, tier: BurnTier, bad: int, calm: int) -> Ca
 
 def _budget_file(stack: Stack, slo: Slo) -> File | None:
     about = f"Proof of the budget of {slo.name}, for promtool test rules"
-    rules = ["calendar", f"slo-{slo.name}", "slo-budgets"]
+    rules = ["calendar", *topics(stack, slo), "slo-budgets"]
     return test_file(
         f"slo-{slo.name}-budget", about, rules, groups(stack, slo), BUDGET_STEP_SECONDS, [_budget_test(stack, slo)]
     )
@@ -319,7 +328,7 @@ def _calendar_file(stack: Stack, slo: Slo, calendar: Calendar) -> File | None:
     series = _input(stack, slo, {"spoilt-before": Case(phases)}, end // SCRAPE_SECONDS)
     test = Test(f"{slo.name}: a new {calendar.unit} begins with its whole budget", SCRAPE_SECONDS, series, expected)
     about = f"Proof of the {calendar.unit} of {slo.name}, for promtool test rules"
-    rules = ["calendar", f"slo-{slo.name}", "slo-budgets"]
+    rules = ["calendar", *topics(stack, slo), "slo-budgets"]
     return test_file(f"slo-{slo.name}-{calendar.unit}", about, rules, groups(stack, slo), every, [test])
 
 
@@ -337,7 +346,7 @@ def _first_period(calendar: Calendar) -> tuple[int, int]:
 def _excluded_file(stack: Stack, slo: Slo) -> File | None:
     """An outage within a planned window costs nothing and calls nobody; for others it does."""
     about = f"Proof of what planned windows leave out of {slo.name}, for promtool test rules"
-    rules = ["calendar", f"slo-{slo.name}", "slo-budgets"]
+    rules = ["calendar", *topics(stack, slo), "slo-budgets"]
     tests = [_excluded_test(stack, slo, window) for window in stack.exclusions(slo.name)]
     return test_file(f"slo-{slo.name}-excluded", about, rules, groups(stack, slo), STEP_SECONDS, tests)
 

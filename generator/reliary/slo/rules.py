@@ -9,6 +9,7 @@ what remains of a budget, is in `budgets.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from reliary import maintenance, names, promql, windows
 from reliary.alerting import notes
@@ -16,7 +17,7 @@ from reliary.artifacts import Alert, Labels, Recording, RuleFile, RuleGroup, Sit
 from reliary.guards import BurnMargin, Guard, MinimumEvents, Unguarded
 from reliary.model import BurnTier, Slo, Stack
 from reliary.promql import number, series
-from reliary.slo import calendars, events
+from reliary.slo import calendars, events, shards
 
 RATE_SECONDS = 300
 TILE_SECONDS = 300
@@ -26,8 +27,18 @@ RECORDED_TOTAL_SECONDS = 3600
 
 
 def slo_files(stack: Stack, site: Site) -> tuple[RuleFile, ...]:
-    """One file a class: `rules/slo-<name>.yml`."""
-    return tuple(_file(stack, site, slo) for slo in stack.slos)
+    """One file a class, `rules/slo-<name>.yml`, or one for each of its shards."""
+    return tuple(file for slo in stack.slos for file in _files(stack, site, slo))
+
+
+def _files(stack: Stack, site: Site, slo: Slo) -> Iterator[RuleFile]:
+    if shards.count(stack, slo) == 1:
+        yield _file(stack, site, slo)
+        return
+    for number, matcher in enumerate(shards.matchers(stack)):
+        source = shards.narrowed(slo.source, matcher)
+        assert source is not None
+        yield shards.part(_file(stack, site, replace(slo, source=source)), slo, number, matcher)
 
 
 def _file(stack: Stack, site: Site, slo: Slo) -> RuleFile:

@@ -10,6 +10,7 @@ from pathlib import Path
 from reliary.artifacts import Site
 from reliary.model import Stack
 from reliary.names import duration
+from reliary.prometheusfile import features
 from reliary_stack.binaries import ToolName
 from reliary_stack.engines.processes import Launch
 
@@ -85,6 +86,6 @@ def _arguments(stack: Stack, name: str, address: str, folders: Folders) -> tuple
         case "prometheus":
             storage = f"--storage.tsdb.path={folders.data / name}"
             retention = f"--storage.tsdb.retention.time={duration(stack.retention_seconds)}"
-            return (*server, reached, storage, retention, "--web.enable-lifecycle")
+            return (*server, reached, storage, retention, "--web.enable-lifecycle", *features(stack))
         case _:
             return server
