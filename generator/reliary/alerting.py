@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Literal, TypeAlias
 
 from reliary import names, recording
 from reliary.artifacts import Alert, Labels, RuleFile, RuleGroup, Site
 from reliary.exporterfile import stale_seconds
 from reliary.guards import Bound, Guard, History, Margin, NotTraffic
-from reliary.model import Indicator, Stack, Threshold
-from reliary.promql import number, series
+from reliary.model import Budget, Indicator, Stack, Threshold
+from reliary.promql import any_of, number, quoted, series
 from reliary.windows import CONFIDENCE_Z
+
+Level: TypeAlias = Literal["warn", "critical"]
 
 LAST_REFRESH = "reliary_last_refresh_timestamp_seconds"
 
@@ -44,10 +47,9 @@ def cost_file(stack: Stack, site: Site) -> RuleFile | None:
     """Alerts on the 30-day spend; None without prices."""
     if stack.costs is None:
         return None
-    budget = stack.costs.budget
     rules = (
-        _cost(stack, site, "CostBudgetWarning", "warn", budget.warn_usd, "general"),
-        _cost(stack, site, "CostBudgetExceeded", "critical", budget.critical_usd, "warning"),
+        _cost(stack, site, "CostBudgetWarning", "warn", "general"),
+        _cost(stack, site, "CostBudgetExceeded", "critical", "warning"),
     )
     group = RuleGroup(f"{stack.name}-cost-alerts", recording.FACTS_INTERVAL_SECONDS, rules)
     return RuleFile(names.rule_file("costs"), "Alerts on the estimated spend of 30 days", (group,))
@@ -123,17 +125,12 @@ def _sentence(indicator: Indicator) -> str:
 # -- cost
 
 
-def _cost(stack: Stack, site: Site, alert: str, level: str, default: Decimal, severity: str) -> Alert:
-    """Above the tenant's own limit, or above the default for a tenant that is not listed."""
-    tenant, spent = stack.tenant_label, names.cost_estimate_series(stack)
-    limits = series(names.COST_BUDGET, ("level", level))
-    listed = f"{spent} > on ({tenant}) max by ({tenant}) ({limits})"
-    unlisted = f"({spent} unless on ({tenant}) {limits}) > {number(default)}"
+def _cost(stack: Stack, site: Site, alert: str, level: Level, severity: str) -> Alert:
     return Alert(
         alert=alert,
-        condition=f"({listed}\nor\n{unlisted})",
+        condition=_overspent(stack, level),
         guard=History(names.cost_tile_series(stack), "7d", recording.TILES_A_DAY),
-        on=(tenant,),
+        on=(stack.tenant_label,),
         for_seconds=3600,
         labels=(("severity", severity), ("kind", "cost"), ("level", level)),
         annotations=notes(
@@ -144,6 +141,34 @@ def _cost(stack: Stack, site: Site, alert: str, level: str, default: Decimal, se
             f'about {{{{ printf "%.2f" $value }}}} USD in 30 days at this pace, above the {level} budget.',
         ),
     )
+
+
+def _overspent(stack: Stack, level: Level) -> str:
+    """Above the tenant's own limit, else its tier's, else the default, which also holds for tenants not listed.
+
+    `max by` because one duplicate fact would otherwise blind all tenants; an hour of `last_over_time` because facts
+    may be late after a restart.
+    """
+    assert stack.costs is not None
+    on, spent = f"on ({stack.tenant_label})", names.cost_estimate_series(stack)
+    own = _lately(series(names.COST_BUDGET, ("level", level)))
+    tiers = {tier.name: _usd(tier.budget, level) for tier in stack.tiers if tier.budget is not None}
+    above = [f"{spent} > {on} max by ({stack.tenant_label}) ({own})"]
+    for tier, usd in tiers.items():
+        members = _lately(series(names.TENANT_INFO, ("tier", tier)))
+        above.append(f"{spent} > {number(usd)}\n  and {on} {members}\n  unless {on} {own}")
+    others = f"{spent} > {number(_usd(stack.costs.budget, level))}\n  unless {on} {own}"
+    if tiers:
+        others += f"\n  unless {on} {_lately(f'{names.TENANT_INFO}{{tier=~{quoted(any_of(list(tiers)))}}}')}"
+    return "(" + "\nor\n".join([*above, others]) + ")"
+
+
+def _usd(budget: Budget, level: Level) -> Decimal:
+    return budget.warn_usd if level == "warn" else budget.critical_usd
+
+
+def _lately(selector: str) -> str:
+    return f"last_over_time({selector}[1h])"
 
 
 # -- the stack itself

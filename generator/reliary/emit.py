@@ -46,21 +46,29 @@ def write_build(files: tuple[File, ...], release: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
+        folders = {fresh}
         for file in (*files, manifest(files, release)):
-            _write(fresh, file)
+            _write(_path(fresh, file, folders), file)
         fresh.chmod(0o755)
         _exchange(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _write(folder: Path, file: File) -> None:
+def _path(folder: Path, file: File, folders: set[Path]) -> Path:
+    """Where a file goes; `folders` are those that were made for the files before it."""
     inside = PurePosixPath(file.path)
     if inside.is_absolute() or ".." in inside.parts:
         raise ValueError(f"{file.path} would leave the build")
     path = folder / inside
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(file.text, encoding="utf-8", newline="\n")
+    if path.parent not in folders:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.add(path.parent)
+    return path
+
+
+def _write(path: Path, file: File) -> None:
+    path.write_bytes(file.text.encode())
 
 
 def _exchange(fresh: Path, folder: Path) -> None:

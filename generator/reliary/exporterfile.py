@@ -10,8 +10,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring as _json
 
 from reliary import names
 from reliary.artifacts import Site
@@ -28,6 +29,19 @@ MIN_STALE_SECONDS = 60
 
 # Label names that the exporter's own series use beside the tenant's.
 RESERVED_LABELS = frozenset({"component", "level", "period", "profile", "reason", "release", "tier", "version", "vip"})
+
+_TENANT = """\
+    {
+      "budget": %s,
+      "id": %s,
+      "tier": %s,
+      "vip": %s
+    }"""
+_BUDGET = """\
+{
+        "critical_usd": "%s",
+        "warn_usd": "%s"
+      }"""
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -138,8 +152,19 @@ def _cost(stack: Stack) -> CostSource:
 
 def to_text(config: ExporterConfig) -> str:
     """The file: JSON with sorted keys, the same bytes for the same configuration."""
-    content = {"format": FORMAT, **asdict(config)}
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n"
+    content = {"format": FORMAT, **asdict(replace(config, tenants=()))}
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    if config.tenants:
+        # `tenants` is the last key. Ten thousand of them would keep the encoder busy for a quarter of a second.
+        rows = ",\n".join(map(_tenant_text, config.tenants))
+        text = text.removesuffix("[]\n}") + f"[\n{rows}\n  ]\n}}"
+    return text + "\n"
+
+
+def _tenant_text(tenant: ExporterTenant) -> str:
+    """The lines of one tenant, as `json.dumps` would write them."""
+    budget = "null" if tenant.budget is None else _BUDGET % (tenant.budget.critical_usd, tenant.budget.warn_usd)
+    return _TENANT % (budget, _json(tenant.id), _json(tenant.tier), "true" if tenant.vip else "false")
 
 
 def from_text(text: str) -> ExporterConfig:

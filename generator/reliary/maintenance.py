@@ -108,7 +108,12 @@ def active(when: Once | Recurring, early_seconds: int = 0, late_seconds: int = L
         return f"vector(1) and on () (vector(time()) >= {start} < {end})"
     begun = f"({zones.clock(when.zone)} - {when.start_second - early_seconds})"
     lasts = when.lasts_seconds + early_seconds + late_seconds
-    return f"vector(1)\nand on () ({begun} % {DAY} < {lasts})" + _day(when, begun)
+    on = f"vector(1)\nand on () ({begun} % {DAY} < {lasts})" + _day(when, begun)
+    if lasts <= DAY:
+        return on
+    # What is left of a window that began more than a day ago.
+    yesterday = f"({begun} - {DAY})"
+    return f"{on}\nor\nvector(1)\nand on () ({begun} % {DAY} < {lasts - DAY})" + _day(when, yesterday)
 
 
 def _day(when: Recurring, begun: str) -> str:
@@ -125,11 +130,15 @@ def overlap(one: Maintenance, other: Maintenance) -> Occurrence | None:
     if not _share(one.tenants, other.tenants) or not _share(one.slos, other.slos):
         return None
     start, end = _span(one, other)
-    ours, theirs = list(occurrences(one, start, end)), list(occurrences(other, start, end))
-    for a in ours:
-        for b in theirs:
-            if a.start_seconds < b.end_seconds and b.start_seconds < a.end_seconds:
-                return Occurrence(max(a.start_seconds, b.start_seconds), min(a.end_seconds, b.end_seconds))
+    ours, theirs = occurrences(one, start, end), occurrences(other, start, end)
+    a, b = next(ours, None), next(theirs, None)
+    while a is not None and b is not None:
+        if a.start_seconds < b.end_seconds and b.start_seconds < a.end_seconds:
+            return Occurrence(max(a.start_seconds, b.start_seconds), min(a.end_seconds, b.end_seconds))
+        if a.end_seconds <= b.start_seconds:
+            a = next(ours, None)
+        else:
+            b = next(theirs, None)
     return None
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, cast
 import yaml
 
 from reliary.assets import asset
+from reliary.kept import kept
 
 Json: TypeAlias = dict[str, Any]
 Form: TypeAlias = Literal["gauge", "stat", "timeseries"]
@@ -36,9 +37,14 @@ _VARIABLE_JUNK = ("auto", "auto_count", "auto_min", "tagValuesQuery", "tagsQuery
 
 
 @cache
+def _look_text() -> str:
+    return asset("dashboards", "panels.yml").read_text(encoding="utf-8")
+
+
+@cache
 def _look() -> Json:
     """Sizes, colours and options of dashboards/panels.yml."""
-    return cast(Json, yaml.safe_load(asset("dashboards", "panels.yml").read_text(encoding="utf-8")))
+    return cast(Json, yaml.safe_load(_look_text()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,13 @@ def board_text(
     uid: str, title: str, description: str, tags: Sequence[str], variables: Variables, views: Sequence[View]
 ) -> str:
     """The JSON of one board, byte for byte the same for the same arguments; panels are numbered in their order."""
+    inputs = (_look_text(), uid, title, description, tuple(tags), variables, tuple(views))
+    return kept("board", inputs, lambda: _drawn(uid, title, description, tags, variables, views))
+
+
+def _drawn(
+    uid: str, title: str, description: str, tags: Sequence[str], variables: Variables, views: Sequence[View]
+) -> str:
     from grafanalib.core import GRAPH_TOOLTIP_MODE_SHARED_CROSSHAIR, Dashboard, Templating, Time, TimePicker
 
     board = Dashboard(

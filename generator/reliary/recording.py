@@ -197,17 +197,24 @@ def _estimate(stack: Stack) -> Recording:
 
 
 def _facts(stack: Stack) -> Iterator[Recording]:
-    tenant_label = stack.tenant_label
+    """One rule a tenant, and one for each promise that is its own: what tiers share stands in the rules that ask."""
+    label = stack.tenant_label
     for tenant in stack.tenants:
-        labels = ((tenant_label, tenant.id), ("tier", tenant.tier), ("vip", str(tenant.vip).lower()))
-        yield Recording(names.TENANT_INFO, "vector(1)", labels)
-    for slo in stack.slos:
-        for tenant in stack.tenants:
-            objective = stack.objective(slo, tenant)
-            if objective != slo.default:
-                which = ((tenant_label, tenant.id), (names.SLO_LABEL, slo.name))
-                yield Recording(names.OBJECTIVE, f"vector({number(objective / 100)})", which)
+        who = ((label, tenant.id), ("tier", tenant.tier), ("vip", "true" if tenant.vip else "false"))
+        yield Recording(names.TENANT_INFO, "vector(1)", who)
+    classes = [slo.name for slo in stack.slos]
     for tenant in stack.tenants:
-        budget = stack.budget(tenant)
-        for level, usd in (("warn", budget.warn_usd), ("critical", budget.critical_usd)) if budget else ():
-            yield Recording(names.COST_BUDGET, f"vector({number(usd)})", ((tenant_label, tenant.id), ("level", level)))
+        own = dict(tenant.objectives)
+        for slo in classes if own else ():
+            if slo in own:
+                yield Recording(
+                    names.OBJECTIVE, _constant(own[slo] / 100), ((label, tenant.id), (names.SLO_LABEL, slo))
+                )
+    for tenant in stack.tenants if stack.costs else ():
+        if tenant.budget is not None:
+            for level, usd in (("warn", tenant.budget.warn_usd), ("critical", tenant.budget.critical_usd)):
+                yield Recording(names.COST_BUDGET, _constant(usd), ((label, tenant.id), ("level", level)))
+
+
+def _constant(value: Decimal) -> str:
+    return f"vector({number(value)})"

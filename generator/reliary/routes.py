@@ -48,12 +48,15 @@ def route_of(stack: Stack, labels: Mapping[str, str]) -> Route | None:
 
 def matches(stack: Stack, route: Route, labels: Mapping[str, str]) -> bool:
     """True when a route takes an alert with these labels."""
-    vip = labels.get(stack.tenant_label) in {tenant.id for tenant in stack.vips}
     return (
         (route.severity is None or labels.get("severity") == route.severity)
         and (route.kind is None or labels.get("kind") == route.kind)
-        and (route.scope == "all" or vip)
+        and (route.scope == "all" or _is_vip(stack, labels.get(stack.tenant_label)))
     )
+
+
+def _is_vip(stack: Stack, tenant_id: str | None) -> bool:
+    return tenant_id is not None and any(tenant.vip and tenant.id == tenant_id for tenant in stack.tenants)
 
 
 def _tree(stack: Stack) -> dict[str, Any]:

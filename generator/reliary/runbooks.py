@@ -15,6 +15,7 @@ from reliary.definitions.schema import ALERT_NAME, THRESHOLD
 from reliary.definitions.shapes import Faults, Map, Record
 from reliary.definitions.yamltree import parse
 from reliary.guards import Bound, BurnMargin, Guard, History, Margin, MinimumEvents, NotTraffic, Unguarded
+from reliary.kept import kept
 from reliary.model import Indicator, Route, Stack, Threshold
 from reliary.names import duration
 from reliary.promql import number, series
@@ -62,9 +63,7 @@ def runbook_files(stack: Stack, site: Site, rules: tuple[RuleFile, ...]) -> tupl
     for rule in (rule for file in rules for group in file.groups for rule in group.rules):
         if isinstance(rule, Alert):
             alerts.setdefault(rule.alert, []).append(rule)
-    return tuple(
-        File(names.runbook(name), _template().render(page=_page(stack, site, same))) for name, same in alerts.items()
-    )
+    return tuple(File(names.runbook(name), _text(_page(stack, site, same))) for name, same in alerts.items())
 
 
 def markdown(text: str) -> str:
@@ -76,12 +75,21 @@ def markdown(text: str) -> str:
     return f"&#{ord(text[0])};{plain[1:]}" if re.match(r"[-+=~]|[0-9]+(?:[.)]|$)", text) else plain
 
 
+def _text(page: _Page) -> str:
+    return kept("runbook", (_source(), page), lambda: _template().render(page=page))
+
+
+@cache
+def _source() -> str:
+    return asset("rules", "runbook.md.j2").read_text(encoding="utf-8")
+
+
 @cache
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
-    return environment.from_string(asset("rules", "runbook.md.j2").read_text(encoding="utf-8"))
+    return environment.from_string(_source())
 
 
 @cache

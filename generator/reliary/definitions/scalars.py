@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 
 from reliary.definitions.shapes import Faults, JsonSchema, Located, given, listed
-from reliary.definitions.yamltree import Hole, Node, Scalar
+from reliary.definitions.yamltree import NULLS, Hole, Node, Scalar
 from reliary.names import duration
 from reliary.problems import Place
 
@@ -21,6 +23,11 @@ _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_00
 _NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _MEANT = dict.fromkeys(("yes", "y", "on", "1"), "true") | dict.fromkeys(("no", "n", "off", "0"), "false")
+
+
+@cache
+def _compiled(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return re.compile(pattern).fullmatch
 
 
 def _scalar(node: Node, faults: Faults, wanted: str, advice: str) -> Scalar | None:
@@ -60,6 +67,10 @@ class Text:
         if self.problem(scalar.text, scalar.place, faults):
             return None
         return Located(scalar.text, scalar.place)
+
+    def of_word(self, text: str) -> str | None:
+        fine = text not in NULLS and len(text) <= self.maximum and _compiled(self.pattern)(text)
+        return text if fine and text.strip() else None
 
     def _is_secret(self, text: str) -> bool:
         return bool(self.secret and re.match(self.secret, text) and not re.fullmatch(self.pattern, text))
@@ -195,6 +206,9 @@ class Flag:
             faults.add("B111", scalar.place, f"`{scalar.text}` is neither true nor false.", advice)
             return None
         return Located(_FLAGS[scalar.text], scalar.place)
+
+    def of_word(self, text: str) -> bool | None:
+        return _FLAGS.get(text)
 
     def schema(self) -> JsonSchema:
         return {"type": "boolean"}

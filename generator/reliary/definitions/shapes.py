@@ -6,13 +6,13 @@ the JSON Schema that editors complete and validate with, so the two cannot disag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, Protocol, TypeVar
 
-from reliary.definitions.yamltree import Hole, Mapping, Node, Scalar, Sequence
+from reliary.definitions.yamltree import Hole, Mapping, Node, Row, Scalar, Sequence
 from reliary.problems import Place, Problem, Severity
 
 T = TypeVar("T")
@@ -95,6 +95,14 @@ class Shape(Protocol[T_co]):
         ...
 
     def schema(self) -> JsonSchema: ...
+
+
+class WordShape(Protocol[T_co]):
+    """A shape that most words satisfy, of which a table of ten thousand tenants has many."""
+
+    def of_word(self, text: str) -> T_co | None:
+        """The value of a word without quotes, None when there is a problem, which `read` then tells."""
+        ...
 
 
 class Word(Protocol):
@@ -236,18 +244,109 @@ class Fields:
         return self.values[key].value if key in self.values else ()
 
 
+_set = object.__setattr__
+"""How a frozen value is filled."""
+
+
+class RowFields(Fields):
+    """The fields of a row without a fault. Its values are known; where they stand is read when somebody asks."""
+
+    __slots__ = ("_known", "_record", "_row")
+
+    _known: MappingOf[str, Any]
+    _record: Record
+    _row: Row
+
+    whole = True
+    faulty = frozenset()
+
+    def __init__(self, known: MappingOf[str, Any], record: Record, row: Row) -> None:
+        _set(self, "_known", known)
+        _set(self, "_record", record)
+        _set(self, "_row", row)
+
+    @property
+    def place(self) -> Place:
+        return self._row.place
+
+    @property
+    def values(self) -> MappingOf[str, Located[Any]]:
+        return self._read().values
+
+    @property
+    def places(self) -> MappingOf[str, Place]:
+        return self._read().places
+
+    def _read(self) -> Fields:
+        return self._record.read_keys(self._row.mapping(), Faults()).value
+
+    def has(self, key: str) -> bool:
+        return key in self._known
+
+    def get(self, key: str, kind: type[T]) -> T:
+        value = self._known[key]
+        assert isinstance(value, kind)
+        return value
+
+    def maybe(self, key: str, kind: type[T]) -> T | None:
+        return self.get(key, kind) if key in self._known else None
+
+    def items(self, key: str, kind: type[T]) -> tuple[Located[T], ...]:
+        return super().items(key, kind) if key in self._known else ()
+
+    def entries(self, key: str, kind: type[T]) -> tuple[Entry[Located[T] | None], ...]:
+        return super().entries(key, kind) if key in self._known else ()
+
+
+class _RowLocated(Located[Fields]):
+    """The fields of a row, which know their place."""
+
+    __slots__ = ()
+
+    def __init__(self, value: RowFields) -> None:
+        _set(self, "value", value)
+
+    @property
+    def place(self) -> Place:
+        return self.value.place
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A fixed set of keys. `refused` has keys that people try, with the problem to show."""
 
     keys: MappingOf[str, Key]
     refused: MappingOf[str, Refusal] = field(default_factory=dict)
+    _required: frozenset[str] = field(init=False, repr=False)
+    _of_word: MappingOf[str, Callable[[str], Any]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        required = frozenset(name for name, key in self.keys.items() if key.required)
+        readers = {name: getattr(key.shape, "of_word", None) for name, key in self.keys.items()}
+        object.__setattr__(self, "_required", required)
+        object.__setattr__(self, "_of_word", {name: reader for name, reader in readers.items() if reader})
 
     def read(self, node: Node, faults: Faults) -> Located[Fields] | None:
+        if isinstance(node, Row) and (known := self._known(node)) is not None:
+            return _RowLocated(RowFields(known, self, node))
         if not isinstance(node, Mapping):
             optional = "" if any(key.required for key in self.keys.values()) else " `{}` will do if it has none."
             _no_keys(node, faults, f"Keys are: {', '.join(self.keys)}.{optional}")
             return None
+        return self.read_keys(node, faults)
+
+    def _known(self, row: Row) -> MappingOf[str, Any] | None:
+        """The values of a row, None when there is anything to say about it."""
+        known = {}
+        for name, text in row.words.items():
+            of_word = self._of_word.get(name)
+            if of_word is None or (value := of_word(text)) is None:
+                return None
+            known[name] = value
+        return known if self._required <= known.keys() else None
+
+    def read_keys(self, node: Mapping, faults: Faults) -> Located[Fields]:
+        """What a set of keys says."""
         before = faults.count
         values: dict[str, Located[Any]] = {}
         places: dict[str, Place] = {}

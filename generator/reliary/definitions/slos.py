@@ -10,11 +10,12 @@ from reliary import windows, zones
 from reliary.definitions.counts import ratio
 from reliary.definitions.queries import gauge, histogram, share
 from reliary.definitions.root import Root
-from reliary.definitions.shapes import Fields, Located, listed
+from reliary.definitions.shapes import Fields, listed
 from reliary.model import BurnGuard, BurnTier, Calendar, Composite, Latency, Probe, RawRatio, Slo, Source
 from reliary.names import duration
 from reliary.problems import Place
 
+OWN_TABLE = "its own burn-rate table"
 NOMINAL_SECONDS = {"month": 30 * 86400, "quarter": 91 * 86400}
 """Lengths that the factors of burn rates are computed with."""
 
@@ -36,7 +37,8 @@ def zone_name(root: Root, row: Fields) -> str:
     """The zone of a record, UTC unless said. A problem is added for one that does not exist."""
     name = row.maybe("zone", str) or "UTC"
     if zones.zone(name) is None:
-        nearest = root.faults.guess(name, zones.names())
+        # No abbreviations: for CEST the nearest would be EST, seven hours away.
+        nearest = root.faults.guess(name, [known for known in zones.names() if "/" in known])
         advice = f"Did you mean `{nearest}`?" if nearest else "Write an IANA name, such as Europe/Berlin."
         root.faults.add("B130", row.at("zone"), f"there is no time zone `{name}`.", advice)
         return "UTC"
@@ -76,16 +78,17 @@ def _fits(root: Root, slo: Slo, alerts: _Alerts, row: Fields) -> None:
         if tier.long_seconds > slo.window_seconds:
             message = f"the alert over {duration(tier.long_seconds)} looks further back than the SLO itself."
             root.faults.add(
-                "B113", row.at("alerts"), message, f"Switch it off: without: [{duration(tier.long_seconds)}]."
+                "B113", row.at("alerts"), message, "Choose a shorter `long` in that row, or remove the row."
             )
-    excluded = any(item.value.maybe("counts_against_sla", bool) is not True for item in _windows(root))
-    if slo.exact and excluded:
+    if slo.exact and any(_leaves_out(window, slo.name) for _, _, window in root.records("maintenance")):
         message = "an `exact` class cannot leave out planned windows: its counters know nothing of them."
         root.faults.add("B134", row.at("exact"), message, "Remove `exact`, or let the window count against the SLA.")
 
 
-def _windows(root: Root) -> list[Located[Fields]]:
-    return [Located(row, place) for _, place, row in root.records("maintenance")]
+def _leaves_out(window: Fields, slo: str) -> bool:
+    """True for a planned window whose events cost this SLO no budget."""
+    only = [item.value for item in window.items("slos", str)]
+    return window.maybe("counts_against_sla", bool) is not True and (not only or slo in only)
 
 
 def _calendar(root: Root, row: Fields) -> Calendar | None:
@@ -150,7 +153,7 @@ _KINDS = {
 
 
 def _source(root: Root, place: Place, row: Fields) -> Source | None:
-    kinds = {kind: key for key, kind in _KINDS.items() if row.has(key)}
+    kinds = {kind: key for key, kind in reversed(_KINDS.items()) if row.has(key)}
     if len(kinds) > 1:
         one, other = sorted(kinds.values())[:2]
         message = f"`{one}` and `{other}` count in different ways; an SLO counts in one."
@@ -245,7 +248,7 @@ def _alerts(root: Root, row: Fields) -> _Alerts | None:
     rows = _own_rows(root, said) if said.has("rows") else _table(root, name, said.at("table"))
     if rows is None:
         return None
-    table = "its own burn-rate table" if said.has("rows") else f"burn-rate table {name}"
+    table = OWN_TABLE if said.has("rows") else f"burn-rate table {name}"
     return _Alerts(_switched_on(root, said, rows), _guard(root, said), table)
 
 
@@ -271,6 +274,7 @@ def _row(root: Root, row: Fields, seen: set[int]) -> None:
     if short >= long:
         message = f"the short window of {duration(short)} is no shorter than the long one of {duration(long)}."
         root.faults.add("B113", row.at("short"), message, "A twelfth of the long window is usual.")
+    root.long_enough(short, row.at("short"))
     if long in seen:
         message = f"the long window {duration(long)} names two rows: alerts and inhibition tell rows apart by it."
         root.faults.add("B115", row.at("long"), message, "Keep one of the two.")
@@ -303,8 +307,9 @@ def _guard(root: Root, said: Fields) -> BurnGuard:
 
 
 def _short_windows(root: Root, slo: Slo, table: str) -> None:
-    """A rate over a window needs scrapes within it."""
-    shortest = min(300, *(tier.short_seconds for tier in slo.burn)) if slo.burn else 300
+    """A rate over a window needs scrapes within it. Rows of the definition were checked where they stand."""
+    own = table == OWN_TABLE
+    shortest = min(300, *(tier.short_seconds for tier in slo.burn)) if slo.burn and not own else 300
     if shortest < 4 * root.scrape_seconds:
         place = root.fields.at("scrape_interval")
         message = f"windows of {duration(shortest)} ({table}) hold fewer than four scrapes."
@@ -322,7 +327,7 @@ def _reachable(root: Root, slo: Slo, objective: Decimal, place: Place) -> None:
         off = ", ".join(duration(each.long_seconds) for each, _ in never)
         message = f"at an objective of {objective} % the alert over {which} can never fire"
         advice = f"Raise the objective, shorten `window`, or switch it off: alerts: {{without: [{off}]}}."
-        root.faults.add("B120", place, f"{message}: {worst} would need {share * 100:.0f} % errors.", advice)
+        root.faults.add("B120", place, f"{message}: {worst} would need more than {share * 100:.0f} % errors.", advice)
 
 
 # -- composites

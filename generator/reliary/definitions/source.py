@@ -11,7 +11,8 @@ from reliary.problems import Place, Problem
 
 MAX_BYTES = 16 * 1024 * 1024
 
-_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What YAML does not take, instead of what it takes: large ranges are slow to compile.
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class Refused(Exception):
@@ -24,16 +25,25 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's text. Its lines end where YAML ends them, so that line numbers agree with libyaml's."""
+    """A file's text. Its lines end where YAML ends them, so that line numbers agree with libyaml's.
+
+    `text` may be a part of the file that begins at line `first`; `lines` are always all of the file.
+    """
 
     file: str
     text: str
     lines: Sequence[str]
+    first: int = 0
 
     def place(self, line: int, column: int, width: int = 1) -> Place:
         """Line and column count from 0 here, as parsers count."""
+        line += self.first
         text = self.lines[line] if line < len(self.lines) else ""
         return Place(self.file, line + 1, column + 1, text, max(1, width))
+
+    def part(self, first: int, count: int) -> Source:
+        """Some lines of the file, to be parsed on their own; places are those in the file."""
+        return Source(self.file, "\n".join(self.lines[first : first + count]), self.lines, first)
 
 
 def decoded(file: str, raw: bytes, size: int | None = None) -> Source:

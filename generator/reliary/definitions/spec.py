@@ -25,7 +25,6 @@ from reliary.model import Stack
 from reliary.problems import Problem, Severity, ordered
 from reliary.slo.shards import evenness
 
-
 MOST_UNEVEN = 2.0
 
 
@@ -81,6 +80,16 @@ def _stack(root: Root) -> Stack:
         boards=boards(root),
         demo=demo(root),
     )
+    _even(root, stack)
+    return stack
+
+
+def _even(root: Root, stack: Stack) -> None:
+    """Shards are there to be evaluated side by side: one that has most of the tenants takes as long as none."""
+    if stack.shards > 1 and (uneven := evenness(stack)) > MOST_UNEVEN:
+        message = f"the largest of {stack.shards} shards has {uneven:.1f} times the mean: ids end alike."
+        advice = "Use fewer shards; tenants are told apart by the last character of their id."
+        root.faults.warn("B135", root.fields.at("shards"), message, advice)
 
 
 def _complete(root: Root) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from reliary.definitions.queries import counter
-from reliary.definitions.root import Root
+from reliary.definitions.root import Names, Root
 from reliary.definitions.shapes import Fields
 from reliary.model import Costs, Price, Tenant, Tier
 from reliary.problems import Place
@@ -30,26 +30,29 @@ def tenants(root: Root) -> tuple[Tenant, ...]:
 
 
 def _tenants(root: Root) -> Iterator[Tenant]:
-    first: dict[str, Place] = {}
+    first: dict[str, Fields] = {}
     known_tiers, known_slos = root.names("tiers"), root.names("slos")
     for item in root.fields.items("tenants", Fields):
         row = item.value
         id_ = row.maybe("id", str)
         if id_ in first:
-            message = f"the tenant `{id_}` is defined twice; the first is at {first[id_]}."
+            message = f"the tenant `{id_}` is defined twice; the first is at {first[id_].at('id')}."
             root.faults.add("B115", row.at("id"), message, "Keep one of the two.")
         elif id_ is not None:
-            first[id_] = row.at("id")
-        if not row.whole:
+            first[id_] = row
+        if id_ is None or not row.whole:
             continue
         tier = row.get("tier", str)
-        root.known(tier, known_tiers, "tier", row.at("tier"))
+        if known_tiers is not None and tier not in known_tiers:  # asked first, because a place may have to be read
+            root.known(tier, known_tiers, "tier", row.at("tier"))
         _budget_counts(root, row)
-        objectives = tuple((slo, value) for slo, value, _ in root.numbers(row, "objectives", known_slos, "SLO"))
-        vip = row.maybe("vip", bool) or False
-        yield Tenant(
-            row.get("id", str), row.maybe("name", str) or row.get("id", str), tier, vip, objectives, root.budget(row)
-        )
+        named, vip, objectives = row.maybe("name", str) or id_, row.maybe("vip", bool) or False, row.has("objectives")
+        own = _objectives(root, row, known_slos) if objectives else ()
+        yield Tenant(id_, named, tier, vip, own, root.budget(row) if row.has("budget") else None)
+
+
+def _objectives(root: Root, row: Fields, known: Names) -> tuple[tuple[str, Decimal], ...]:
+    return tuple((slo, value) for slo, value, _ in root.numbers(row, "objectives", known, "SLO"))
 
 
 def _budget_counts(root: Root, row: Fields) -> None:

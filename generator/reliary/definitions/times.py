@@ -23,12 +23,18 @@ ZONE = Text(
 )
 EVERY = Text(
     "a time of the week or month",
-    rf"(?:daily|{_DAY}(?: {_DAY})*|day (?:[12]?[0-9]|3[01])) {_CLOCK}",
+    rf"(?:daily|{_DAY}(?: {_DAY})*|day (?:[1-9]|[12][0-9]|3[01])) {_CLOCK}",
     "`daily 02:00`, `Sun 02:00`, `Mon Thu 22:30` or `day 1 04:00`",
     60,
     "B130",
 )
-MOMENT = Text("a date and a time", rf"[0-9]{{4}}-[01][0-9]-[0-3][0-9] {_CLOCK}", "2026-12-01 22:00", 20, "B130")
+MOMENT = Text(
+    "a local date and time of this century",
+    rf"20[0-9]{{2}}-[01][0-9]-[0-3][0-9] {_CLOCK}",
+    "2026-12-01 22:00, by the clocks of `zone`",
+    60,
+    "B130",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,10 @@ class Window:
     def read(self, node: Node, faults: Faults) -> Located[Any] | None:
         if isinstance(node, Scalar) and node.text in PERIODS:
             return Located(node.text, node.place)
+        if isinstance(node, Scalar) and node.text.isalpha() and not node.is_null:
+            advice = "Write `month`, `quarter`, or a rolling window such as 30d."
+            faults.add("B113", node.place, f"`{node.text}` is no window.", advice)
+            return None
         return self.rolling.read(node, faults)
 
     def schema(self) -> JsonSchema:

@@ -8,17 +8,24 @@ bomb; nesting and the number of values have a limit, and nothing recurses.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence as SequenceOf
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
 
 from reliary.definitions.source import Refused, Source, decoded
+from reliary.definitions.yamlrows import PLACEHOLDER, Item, Runs, find_runs
 from reliary.definitions.yamlsyntax import syntax_problem
 from reliary.problems import Place, Problem
 
 MAX_DEPTH = 20
 MAX_VALUES = 500_000
+
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+"""What YAML reads as nothing, unless it is in quotes."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,7 +40,7 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+        return self.plain and self.text in NULLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,43 @@ class Mapping:
 
     entries: tuple[tuple[Scalar, Node], ...]
     place: Place
+
+
+_set = object.__setattr__
+
+
+class Row(Mapping):
+    """A list item that is all words: the words are known, keys and values with their places are read when asked for."""
+
+    __slots__ = ("_item", "_source")
+
+    _item: Item
+    _source: Source
+
+    def __init__(self, source: Source, item: Item) -> None:
+        _set(self, "_source", source)
+        _set(self, "_item", item)
+
+    @property
+    def words(self) -> MappingOf[str, str]:
+        return self._item[2]
+
+    @property
+    def entries(self) -> tuple[tuple[Scalar, Node], ...]:
+        return self.mapping().entries
+
+    @property
+    def place(self) -> Place:
+        return self.mapping().place
+
+    def mapping(self) -> Mapping:
+        """The same mapping, read event by event."""
+        builder = _Builder(self._source.part(self._item[0], self._item[1]))
+        builder.take()
+        assert isinstance(builder.root, Sequence)
+        (mapping,) = builder.root.items
+        assert isinstance(mapping, Mapping)
+        return mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +125,28 @@ def parse(file: str, raw: bytes) -> Node | None:
 
 def read_yaml(source: Source) -> Tree:
     """The tree of a YAML text with its problems. Never raises."""
+    runs = find_runs(source.text, source.lines)
+    if runs.items:
+        builder = _Builder(source, runs)
+        with suppress(Refused, _Doubt, yaml.MarkedYAMLError):
+            builder.take()
+            return builder.tree()
+    return _read_events(source)
+
+
+def _read_events(source: Source) -> Tree:
     builder = _Builder(source)
     try:
-        builder.take(yaml.parse(source.text, Loader=_Loader))
+        builder.take()
     except Refused as refused:
         return Tree(None, (*builder.problems, refused.problem), whole=False)
     except yaml.MarkedYAMLError as error:
         return Tree(None, (*builder.problems, syntax_problem(source, error)), whole=False)
-    root = builder.root
-    return Tree(None if isinstance(root, Scalar) and root.is_null else root, tuple(builder.problems))
+    return builder.tree()
+
+
+class _Doubt(Exception):
+    """A run of items may not be what it looks like."""
 
 
 class _Open:
@@ -113,17 +170,27 @@ class _Open:
 class _Builder:
     """Turns events into nodes. What can be told without giving up the file is collected."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, runs: Runs | None = None) -> None:
         self.source = source
+        self.text = runs.text if runs else source.text
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self._open: list[_Open] = []
         self._values = 0
         self._anchors: set[str] = set()
+        self._runs = dict(runs.items) if runs else {}
 
-    def take(self, events: Iterator[yaml.Event]) -> None:
+    def tree(self) -> Tree:
+        """What was taken. Raises `_Doubt` when it was not all of it."""
+        if self._runs:
+            raise _Doubt
+        root = self.root
+        return Tree(None if isinstance(root, Scalar) and root.is_null else root, tuple(self.problems))
+
+    def take(self) -> None:
+        """Reads the text to its end. Raises `Refused`, `_Doubt` and what libyaml does."""
         documents = 0
-        for event in events:
+        for event in yaml.parse(self.text, Loader=_Loader):
             if isinstance(event, yaml.NodeEvent):
                 self._node(event)
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -141,6 +208,9 @@ class _Builder:
 
     def _node(self, event: yaml.NodeEvent) -> None:
         place = self._at(event)
+        if self._runs and (run := self._runs.pop((place.line - 1, place.column - 1), None)) is not None:
+            self._run(event, run)
+            return
         self._values += 1
         if self._values > MAX_VALUES:
             raise _too_much("B105", f"the file holds more than {MAX_VALUES:,} values.", "Split it.", place)
@@ -151,6 +221,15 @@ class _Builder:
             self._start(event, place, fine)
         else:
             self._put(Hole(place))
+
+    def _run(self, event: yaml.NodeEvent, run: SequenceOf[Item]) -> None:
+        """The items of a run, if libyaml read its placeholder as an item of a list and as nothing more."""
+        alone = isinstance(event, yaml.ScalarEvent) and event.value == PLACEHOLDER and not (event.style or event.tag)
+        listed = bool(self._open) and not self._open[-1].is_mapping and len(self._open) < MAX_DEPTH
+        self._values += sum(1 + 2 * len(item[2]) for item in run)
+        if not (alone and listed and self._values <= MAX_VALUES):
+            raise _Doubt
+        self._open[-1].children.extend([Row(self.source, item) for item in run])
 
     def _start(self, event: yaml.CollectionStartEvent, place: Place, fine: bool) -> None:
         if len(self._open) >= MAX_DEPTH:

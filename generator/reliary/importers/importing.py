@@ -56,6 +56,9 @@ def import_objectives(tool: Tool, files: Sequence[tuple[str, bytes]], options: O
         if not found and not problems:
             unread.append(_empty(name))
     harvest = _harvest(tool, objects, options)
+    if not harvest.found and not unread and not harvest.problems:
+        advice = f"Give the files that have {TITLES[tool]}'s objectives, together with those that they refer to."
+        harvest.refuse("I101", Place(files[0][0] if files else ""), "there is no objective in these files.", advice)
     planned = plan(harvest.found, options.tenant_label, options.merge)
     made = classes(harvest, planned, _THEIR_ALERTS[tool])
     together = composites(harvest, made)

@@ -57,8 +57,8 @@ class Group:
     @property
     def own_objectives(self) -> dict[str, Decimal]:
         """Objectives of tenants that differ from the default."""
-        pairs = zip(self.values, self.members, strict=False)
-        return {value: member.objective for value, member in pairs if member.objective != self.default}
+        default, pairs = self.default, zip(self.values, self.members, strict=False)
+        return {value: member.objective for value, member in pairs if member.objective != default}
 
     def source(self, label: str) -> Source:
         """What the class counts, for all tenants at once."""

@@ -35,10 +35,10 @@ def _files(stack: Stack, site: Site, slo: Slo) -> Iterator[RuleFile]:
     if shards.count(stack, slo) == 1:
         yield _file(stack, site, slo)
         return
-    for number, matcher in enumerate(shards.matchers(stack)):
+    for shard, matcher in enumerate(shards.matchers(stack)):
         source = shards.narrowed(slo.source, matcher)
         assert source is not None
-        yield shards.part(_file(stack, site, replace(slo, source=source)), slo, number, matcher)
+        yield shards.part(_file(stack, site, replace(slo, source=source)), slo, shard, matcher)
 
 
 def _file(stack: Stack, site: Site, slo: Slo) -> RuleFile:
