@@ -56,12 +56,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveStatus:
-    """One SLO of a tenant. Burn 1 spends the budget just within the window; the budget's rest is a share, 1 is all."""
+    """One SLO of a tenant. Burn 1 spends the budget just within the window; the budget's rest is a share, 1 is all.
+
+    `state` is one of `names.STATES`, empty before the first one is recorded.
+    """
 
     slo: str
     objective_percent: Decimal
     burn_rate_1h: Reading
     budget_remaining_ratio: Reading
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def read_status(
 
 def questions(stack: Stack) -> tuple[str, ...]:
     """The queries whose answers `table` needs."""
-    series = [names.burn_rate(HOUR_SECONDS), names.SLO_BUDGET_REMAINING] if stack.slos else []
+    series = [names.burn_rate(HOUR_SECONDS), names.SLO_BUDGET_REMAINING, names.SLO_STATE] if stack.slos else []
     series += [names.indicator_series(stack, indicator) for indicator in stack.indicators]
     series += [names.health_series(stack)] if stack.health else []
     series += [names.cost_estimate_series(stack)] if stack.costs else []
@@ -182,6 +186,10 @@ def _goodness(row: TenantStatus) -> tuple[int, float]:
     shares = [each.budget_remaining_ratio.value for each in row.objectives]
     shares.append(row.health_score.value / 100 if row.health_score and row.health_score.value is not None else None)
     return -len(row.firing), min((share for share in shares if share is not None), default=math.inf)
+
+
+def _state(code: float | None) -> str:
+    return names.STATES[int(code)] if code is not None and 0 <= code < len(names.STATES) else ""
 
 
 class _Table:
@@ -246,7 +254,11 @@ class _Table:
         burn = self._value(names.burn_rate(HOUR_SECONDS), tenant, slo.name)
         remaining = self._value(names.SLO_BUDGET_REMAINING, tenant, slo.name)
         return ObjectiveStatus(
-            slo.name, self.stack.objective(slo, tenant), _burn(slo, burn), _low_is_bad(remaining, LOW_BUDGET_RATIO, 0)
+            slo.name,
+            self.stack.objective(slo, tenant),
+            _burn(slo, burn),
+            _low_is_bad(remaining, LOW_BUDGET_RATIO, 0),
+            _state(self._value(names.SLO_STATE, tenant, slo.name)),
         )
 
     def _indicator(self, indicator: Indicator, tenant: Tenant) -> IndicatorStatus:

@@ -15,7 +15,7 @@ from reliary.problems import Place, Problem, Severity, visible
 from reliary.slo import proofs as slo_proofs
 from reliary_stack.binaries import ToolMissing, ToolName, find_tool
 
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 1800
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,8 +186,15 @@ def _cells(row: TenantStatus) -> Iterator[Text]:
         yield _cell(row.cost_30d_usd, "${:.2f}" if usd < 10 else "${:.0f}" if usd < 10_000 else f"${usd / 1000:.0f}k")
 
 
+_WITHOUT_VALUE = {"no data": "no data", "excluded": "maintenance"}
+
+
 def _objective(objective: ObjectiveStatus) -> Text:
-    """Burn rate and what is left, the latter in a fixed width so that both line up."""
+    """Burn rate and what is left, the latter in a fixed width so that both line up; or why there is none."""
+    from rich.text import Text
+
+    if objective.state in _WITHOUT_VALUE:
+        return Text(_WITHOUT_VALUE[objective.state], style="dim")
     burn, left = objective.burn_rate_1h, objective.budget_remaining_ratio
     percent = Reading(None if left.value is None else max(-999.0, 100 * left.value), left.level)
     rate = burn.value or 0

@@ -211,6 +211,12 @@ class TestManyTenants:
         assert (self.ids(status), status.more) == ([ACME, "globex"], 0)
 
 
+@pytest.mark.parametrize(("code", "state"), [(0.0, "ok"), (2.0, "exhausted"), (4.0, "no data"), (9.0, "")])
+def test_the_state_is_told_in_words(aether: Stack, code: float, state: str) -> None:
+    answers = {names.SLO_STATE: [of(ACME, code, slo="availability")]}
+    assert [each.state for each in row(aether, answers).objectives] == [state, ""]
+
+
 class TestJson:
     def test_has_numbers_and_null(self, aether: Stack) -> None:
         answers = {BURN: [of(MEMBER, 0.5, slo="availability")]}
@@ -222,6 +228,7 @@ class TestJson:
             "objective_percent": 99.99,
             "burn_rate_1h": {"value": 0.5, "level": "good"},
             "budget_remaining_ratio": {"value": None, "level": "unknown"},
+            "state": "",
         }
         nothing = {"value": None, "level": "unknown"}
         assert tenant["indicators"][0] == {"indicator": "cache_hit_ratio", "percent": False, "reading": nothing}

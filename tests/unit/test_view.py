@@ -94,6 +94,12 @@ class TestStatus:
         )
         assert line_of(shown(status_view(status(silent))), "★ ent").split()[4:] == ["–"] * 5
 
+    @pytest.mark.parametrize(("state", "said"), [("no data", "no data"), ("excluded", "maintenance")])
+    def test_says_why_an_objective_has_no_value(self, state: str, said: str) -> None:
+        objective = ObjectiveStatus("latency", Decimal(99), EMPTY, EMPTY, state)
+        line = line_of(shown(status_view(status(replace(ACME, objectives=(objective,))))), "★ ent")
+        assert f"enterprise {said} " in " ".join(line.split()) + " "
+
     def test_leaves_out_what_the_stack_does_not_have(self) -> None:
         bare = replace(ACME, objectives=(), indicators=(), health_score=None, cost_30d_usd=None)
         text = shown(status_view(status(bare)))
