@@ -61,11 +61,12 @@ def _refuse(problems: list[Problem]) -> None:
 def factor(tier: BurnTier, window_seconds: int) -> Decimal:
     """Burn rate at which `budget_share` of a budget for `window_seconds` is spent within the long window.
 
-    SRE workbook, chapter 5: 2 % of 30 days in one hour is 14.4.
+    SRE workbook, chapter 5: 2 % of 30 days in one hour is 14.4. At least 1, whatever the window: 10 % of 28 days in
+    three days would be 0.93, and that would call people while the objective is met.
     """
     if tier.own_factor is not None:
         return tier.own_factor
-    return (tier.budget_share * window_seconds / tier.long_seconds).normalize()
+    return max(Decimal(1), tier.budget_share * window_seconds / tier.long_seconds).normalize()
 
 
 def budget(objective_percent: Decimal) -> Decimal:
