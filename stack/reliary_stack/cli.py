@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reliary_stack.commands.importing import import_
+
 if TYPE_CHECKING:
     from reliary.definitions.spec import Reading
     from reliary.model import Stack
@@ -210,6 +212,9 @@ def demo_fault(tenant: str, fault: str, seconds: int | None, off: bool, url: str
     from reliary_stack import operate
 
     click.echo(operate.fault(url, tenant, fault, seconds, off))
+
+
+cli.add_command(import_)
 
 
 # -- what the commands share

@@ -129,10 +129,9 @@ def _alerts(group: Group, their_alerts: TheirAlerts) -> tuple[object, list[Chang
     on = tuple(tier for tier in wanted if tier not in never)
     if said.off or not on:
         return "none", _never(never, span, group.lowest)
-    changes = (
-        [] if isinstance(first.source, Share) else [Change("alerts", figures.guard_change(on, span, group.default))]
-    )
-    changes += _never(never, span, group.lowest)
+    changes = _never(never, span, group.lowest)
+    if not isinstance(first.source, Share):
+        changes.append(Change("alerts", figures.guard_change(on, span, group.default)))
     changes += _factors(on, span, "" if said.rows else their_alerts(span))
     if said.rows:
         return {"rows": [_row(tier) for tier in on]}, changes
@@ -224,7 +223,8 @@ def _shared(titles: Sequence[str]) -> str:
 def _cut(title: str, value: str) -> str:
     """A title without the tenant that it names."""
     word = re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_")
-    return f"_{title}_".replace(f"_{word}_", "_").strip("_")
+    left = f"_{title}_".replace(f"_{word}_", "_").strip("_")
+    return slug(left) if left else ""
 
 
 def _description(group: Group) -> str:

@@ -65,14 +65,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class _Part(Source):
-    """A part of a file: its lines are counted from the start of the whole."""
+    """A document of a file. Its lines are its own, so that all that reads it counts alike; places are in the file."""
 
-    first: int = 0
+    skipped: int = 0
 
     def place(self, line: int, column: int, width: int = 1) -> Place:
         # Named in full: a dataclass with slots is made anew, and `super()` would look in the old one.
         place = Source.place(self, line, column, width)
-        return replace(place, line=place.line + self.first)
+        return replace(place, line=place.line + self.skipped)
 
 
 def documents(file: str, raw: bytes) -> tuple[list[Cursor], list[Problem]]:
@@ -99,7 +99,7 @@ def _parts(source: Source) -> Iterator[_Part]:
     starts = [0] + [at for at, line in enumerate(source.lines) if at and _MARKER.match(line)]
     for start, end in zip(starts, [*starts[1:], len(source.lines)], strict=True):
         lines = source.lines[start:end]
-        yield _Part(source.file, "\n".join(lines) + "\n", lines, start)
+        yield _Part(source.file, "\n".join(lines) + "\n", lines, skipped=start)
 
 
 def _objects(root: Cursor) -> Iterator[Cursor]:

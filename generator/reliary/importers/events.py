@@ -15,7 +15,17 @@ from typing import Any, Literal, TypeAlias
 import promql_parser
 
 from reliary import promql
-from reliary.importers.promqltext import WINDOW_SECONDS, Counter, Unprovable, counter, nodes, parsed, printed, seconds
+from reliary.importers.promqltext import (
+    WINDOW_SECONDS,
+    Counter,
+    Unprovable,
+    counter,
+    nodes,
+    parsed,
+    printed,
+    seconds,
+    template,
+)
 
 Per: TypeAlias = Literal["second", "window", "ever"]
 """What a term gives: events a second (`rate`), in the window (`increase`), or since a start (the bare counter)."""
@@ -83,7 +93,10 @@ class Events:
         return Events(terms) if terms and any(term.factor > 0 for term in terms) else None
 
     def query(self, tenant_label: str) -> str:
-        """Events per tenant within `{window}`. A series that a tenant lacks counts as zero beside those it has."""
+        """Events per tenant within `{window}`; raises `Unprovable` where the tenant is lost.
+
+        A series that a tenant lacks counts as zero beside those it has.
+        """
         parts = [self._part(term, tenant_label) for term in self.terms]
         if len(parts) == 1:
             return _scaled(self.terms[0].factor, parts[0])
@@ -95,8 +108,20 @@ class Events:
         return text
 
     def _part(self, term: Term, tenant_label: str) -> str:
-        counted = term.count or f"increase({term.counter.text}[{promql.WINDOW}])"
+        counted = f"increase({term.counter.text}[{promql.WINDOW}])"
+        if term.count:
+            counted = per_tenant(term.count, tenant_label)
         return f"sum by ({tenant_label}) ({counted})"
+
+
+def per_tenant(query: str, tenant_label: str, dropped: frozenset[str] = frozenset()) -> str:
+    """A query as definitions have it, with the tenant kept throughout. Raises `Unprovable` where it is lost."""
+    text = printed(parsed(query), tenant_label, dropped)
+    tried = text.replace(promql.WINDOW, "5m")
+    if promql.syntax_problem(tried) is not None or not promql.keeps_label(tried, tenant_label):
+        message = f"the query cannot be made to keep the label `{tenant_label}`"
+        raise Unprovable(message, "Write it with counters: bad and total, or good and total.")
+    return text
 
 
 def _scaled(factor: Decimal, text: str) -> str:
@@ -197,9 +222,7 @@ class _Reader:
 
     def _count(self, node: Any) -> Term:
         """`sum_over_time` and the like give a number in the window already; the text is kept as it is."""
-        if any(type(inner).__name__ == "AggregateExpr" for inner in nodes(node)):
-            raise Unprovable(f"`{node.func.name}` stands around an aggregation, which has lost the tenant", _USE)
-        return Term(Decimal(1), Counter(""), "window", seconds(node.args[0].range), printed(node))
+        return Term(Decimal(1), Counter(""), "window", seconds(node.args[0].range), template(node))
 
     def _binary(self, node: Any) -> list[Term]:
         operator = str(node.op)

@@ -52,11 +52,11 @@ def guard_change(tiers: tuple[BurnTier, ...], window_seconds: int, objective: De
     tier = tiers[0]
     many = one_error_fires(tier, window_seconds, objective)
     limit = windows.factor(tier, window_seconds) * windows.budget(objective)
-    alone = f"one bad event among {many:,} or fewer" if many > 1 else "one bad event if there is no other"
+    alone = f"among {many:,} or fewer" if many > 1 else "if there is no other"
     return (
         f"the {tier.severity} over {duration(tier.long_seconds)} needs more than {percent(limit)} errors in both "
-        f"windows. Theirs fires at {alone}; ours at {LEAST_BAD} bad ones at least and only when 95 % sure (`guard: "
-        "none` in `alerts` gives their behaviour)."
+        f"windows. Without a guard one bad event {alone} is enough; here it takes {LEAST_BAD} at least and 95 % "
+        "certainty (`guard: none` in `alerts` leaves the guard out)."
     )
 
 

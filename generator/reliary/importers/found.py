@@ -124,6 +124,14 @@ def objective(harvest: Harvest, at: Cursor, name: str, text: str, times: int = 1
     return value.quantize(Decimal("0.000001")).normalize() + 0
 
 
+def decimal(text: str) -> Decimal | None:
+    """A number, None where the text is none."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
 def seconds_of(text: str) -> int | None:
     """Seconds of a Prometheus duration such as 4w or 1w3d, None when it is none."""
     if not re.fullmatch(r"(?:[0-9]{1,6}(?:ms|[smhdwy]))+", text):

@@ -16,7 +16,7 @@ from reliary.artifacts import File
 from reliary.importers import figures, openslo, pyrra, sloth
 from reliary.importers.classes import classes, composites
 from reliary.importers.documents import Cursor, documents
-from reliary.importers.found import Change, Harvest
+from reliary.importers.found import Change, Found, Harvest
 from reliary.importers.merging import TENANT_LABEL, plan
 from reliary.importers.report import REPORT, Report, to_markdown
 from reliary.importers.writing import definition_files
@@ -59,6 +59,7 @@ def import_objectives(tool: Tool, files: Sequence[tuple[str, bytes]], options: O
     if not harvest.found and not unread and not harvest.problems:
         advice = f"Give the files that have {TITLES[tool]}'s objectives, together with those that they refer to."
         harvest.refuse("I101", Place(files[0][0] if files else ""), "there is no objective in these files.", advice)
+    _once(harvest)
     planned = plan(harvest.found, options.tenant_label, options.merge)
     made = classes(harvest, planned, _THEIR_ALERTS[tool])
     together = composites(harvest, made)
@@ -78,6 +79,16 @@ def import_objectives(tool: Tool, files: Sequence[tuple[str, bytes]], options: O
     return Outcome((*written, File(REPORT, to_markdown(report))), report)
 
 
+def _once(harvest: Harvest) -> None:
+    """Leaves one of each objective: the other tool would have recorded both under one name."""
+    first: dict[str, Found] = {}
+    for each in harvest.found:
+        if first.setdefault(each.origin, each) is not each:
+            message = f"{each.origin} is defined twice; the first is at {first[each.origin].place}."
+            harvest.refuse("I109", each.place, message, "Keep one of the two, or give one of them another name.")
+    harvest.found = list(first.values())
+
+
 def _empty(name: str) -> Problem:
     return Problem("B102", "the file holds no document.", "Give the file that has the objectives.", Place(name))
 
@@ -90,12 +101,16 @@ def _harvest(tool: Tool, objects: Sequence[Cursor], options: Options) -> Harvest
     return pyrra.harvest(objects, options.tenant_label or TENANT_LABEL)
 
 
-def _ours(window_seconds: int) -> str:
-    """Sloth's table and ours are one: that of the SRE workbook. OpenSLO has none."""
+def _none(window_seconds: int) -> str:
+    """OpenSLO has no alerts of its own."""
     return ""
 
 
-_THEIR_ALERTS: dict[Tool, Callable[[int], str]] = {"sloth": _ours, "openslo": _ours, "pyrra": pyrra.their_factors}
+_THEIR_ALERTS: dict[Tool, Callable[[int], str]] = {
+    "sloth": sloth.their_factors,
+    "openslo": _none,
+    "pyrra": pyrra.their_factors,
+}
 
 
 # -- what holds for every objective of a tool
@@ -133,10 +148,8 @@ def _of_openslo() -> tuple[Change, ...]:
 def _of_pyrra() -> tuple[Change, ...]:
     text = "the budget is errors by requests of the window in both. Theirs comes from one `increase` over all of it, "
     text += "which asks for every raw sample of it; here from recorded counts."
-    alerts = (
-        "their factors stay 14, 7, 2 and 1 for windows of any length, ours are 2, 5, 10 and 10 % of the budget in 1h, "
-    )
-    alerts += "6h, 1d and 3d; critical and warning are page and ticket here, pages have no `for`."
+    alerts = "their factors stay 14, 7, 2 and 1 for windows of any length; ours are 2, 5, 10 and 10 % of the budget in "
+    alerts += "1h, 6h, 1d and 3d, and 1 at least. Critical and warning are page and ticket here, and there is no `for`."
     return Change("budget", text), Change("alerts", alerts)
 
 

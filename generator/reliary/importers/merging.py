@@ -17,23 +17,11 @@ from reliary.names import RESERVED_LABELS
 TENANT_LABEL = "tenant_id"
 """The label of the tenant unless something else is said or found."""
 
-_NEVER_A_TENANT = RESERVED_LABELS | {
-    *("__name__", "code", "status", "status_code", "method", "verb", "handler", "route", "path", "endpoint", "uri"),
-    *("operation", "grpc_method", "grpc_service", "grpc_code", "grpc_type", "pod", "container", "node", "host", "env"),
-    *(
-        "environment",
-        "cluster",
-        "region",
-        "zone",
-        "version",
-        "quantile",
-        "type",
-        "resource",
-        "stack",
-        "burn",
-        "alertstate",
-    ),
-}
+_USUAL = ("code", "status", "status_code", "method", "verb", "handler", "route", "path", "endpoint", "uri", "operation")
+_GRPC = ("grpc_method", "grpc_service", "grpc_code", "grpc_type")
+_PLACES = ("pod", "container", "node", "host", "env", "environment", "cluster", "region", "zone")
+_OTHERS = ("__name__", "version", "quantile", "type", "resource", "stack", "burn", "alertstate")
+_NEVER_A_TENANT = RESERVED_LABELS.union(_USUAL, _GRPC, _PLACES, _OTHERS)
 """Labels that are not taken for tenants unless the user names them."""
 
 

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from reliary import zones
 from reliary.importers import found as harvesting
 from reliary.importers.documents import Cursor
 from reliary.importers.events import Events, events
 from reliary.importers.found import Alerts, Change, Found, Harvest, Together, Window
+from reliary.importers.openslo_alerts import alerts as openslo_alerts
+from reliary.importers.openslo_objects import Objects
+from reliary.importers.openslo_windows import window as openslo_window
 from reliary.importers.promqltext import WINDOW_SECONDS, Counter, Unprovable, counter, parsed, selectors
 from reliary.importers.sloth import query_changes, share_source
 from reliary.importers.sources import ZERO_OR_ONE, Latency, Part, Probe, Ratio, Source, milliseconds, ratio
-from reliary.model import BurnSeverity, BurnTier
 from reliary.names import duration
-from reliary.windows import KEEP_FIRING_SECONDS
 
-_VERSION = re.compile(r"openslo(?:\.com)?/(v1alpha|v1|v2alpha)")
-_KINDS = ("SLI", "AlertPolicy", "AlertCondition", "DataSource", "Service", "AlertNotificationTarget")
-_PAGES = {"page", "critical", "high", "p1", "sev1", "1"}
-_TICKETS = {"ticket", "warning", "medium", "low", "p2", "p3", "sev2", "sev3", "2", "3"}
-_ROLLING_DAYS = {"d": 1, "w": 7, "M": 30, "Q": 90, "Y": 365}
-_UNITS = {"Day": "d", "Week": "w", "Month": "M", "Quarter": "Q", "Year": "Y", "Second": "s"}
 _QUERY_KEYS = ("query", "promql", "promQL", "expr")
-
-
-@dataclass(slots=True)
-class _Import:
-    """All files together: a reference may point into another one."""
-
-    harvest: Harvest = field(default_factory=Harvest)
-    named: dict[tuple[str, str], Cursor] = field(default_factory=dict)
-
-    def lookup(self, kind: str, name: str, at: Cursor, who: str) -> Cursor:
-        """The object of that kind and name; where there is none, a problem is added and nothing is there."""
-        known = self.named.get((kind, name))
-        if known is None:
-            message = f"{who}: there is no {kind} `{name[:80]}` in these files."
-            self.harvest.refuse("I109", at.place, message, "Import it together with the file that defines it.")
-            return Cursor(None, at.place)
-        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +37,8 @@ class _Slo:
 
 def harvest(objects: Sequence[Cursor]) -> Harvest:
     """The objectives of all objects, with problems."""
-    run = _Import()
-    slos = [each for each in objects if _is_slo(run, each)]
+    run = Objects()
+    slos = [each for each in objects if run.take(each)]
     for each in slos:
         _slo(run, each)
     sources = sum(1 for kind, _ in run.named if kind == "DataSource")
@@ -74,34 +50,15 @@ def harvest(objects: Sequence[Cursor]) -> Harvest:
     return run.harvest
 
 
-def _is_slo(run: _Import, each: Cursor) -> bool:
-    """True for an SLO. Objects that others refer to are kept, anything else is refused."""
-    version, kind, name = each["apiVersion"].text, each["kind"].text, each["metadata"]["name"].text
-    if not _VERSION.fullmatch(version):
-        what = f"{version} {kind}".strip()[:80] or "an object without a version"
-        advice = "openslo/v1alpha, openslo/v1 and openslo.com/v2alpha can be imported; try another importer."
-        run.harvest.refuse("I102", each.place, f"{what} is not a version of OpenSLO that is read.", advice)
-        return False
-    if kind == "SLO":
-        return True
-    if kind not in _KINDS:
-        run.harvest.refuse("I102", each.place, f"OpenSLO's kind `{kind[:80]}` is not read.", "Leave it out.")
-    elif (kind, name) in run.named:
-        run.harvest.refuse("I109", each.place, f"{kind} `{name}` is defined twice.", "Keep one of the two.")
-    else:
-        run.named[kind, name] = each
-    return False
-
-
-def _slo(run: _Import, each: Cursor) -> None:
+def _slo(run: Objects, each: Cursor) -> None:
     name, spec = each["metadata"]["name"].text, each["spec"]
     if not harvesting.is_there(run.harvest, each["metadata"]["name"], "an SLO", "metadata.name"):
         return
     fine = _budgeting(run, name, spec)
-    window, changes = _window(run, name, spec)
+    window, changes = openslo_window(run.harvest, name, spec)
     if window is None or not fine:
         return
-    alerts, of_alerts = _alerts(run, name, spec, window)
+    alerts, of_alerts = openslo_alerts(run, name, spec, window)
     labels = each["metadata"]["labels"].texts()
     owner = harvesting.owner_of(labels)
     service = spec["service"].text or spec["serviceRef"].text
@@ -122,10 +79,11 @@ def _titles(name: str, objectives: Sequence[Cursor]) -> list[str]:
     if len(objectives) == 1:
         return [name]
     words = [each["displayName"].text for each in objectives]
-    return [f"{name}-{word or at}" for at, word in enumerate(words, 1)]
+    apart = len(set(words)) == len(words)
+    return [f"{name}-{word if apart and word else at}" for at, word in enumerate(words, 1)]
 
 
-def _budgeting(run: _Import, name: str, spec: Cursor) -> bool:
+def _budgeting(run: Objects, name: str, spec: Cursor) -> bool:
     method = spec["budgetingMethod"]
     if method.text in ("", "Occurrences"):
         return True
@@ -139,7 +97,7 @@ def _budgeting(run: _Import, name: str, spec: Cursor) -> bool:
 # -- objectives
 
 
-def _objective(run: _Import, slo: _Slo, at: Cursor, title: str, indicated: Cursor) -> Found | None:
+def _objective(run: Objects, slo: _Slo, at: Cursor, title: str, indicated: Cursor) -> Found | None:
     percent = _target(run, at, title)
     read = _indicator(run, slo, at, title, indicated)
     if read is None or percent is None:
@@ -161,7 +119,7 @@ def _objective(run: _Import, slo: _Slo, at: Cursor, title: str, indicated: Curso
     return found
 
 
-def _target(run: _Import, at: Cursor, title: str) -> Decimal | None:
+def _target(run: Objects, at: Cursor, title: str) -> Decimal | None:
     if at["targetPercent"]:
         return harvesting.objective(run.harvest, at["targetPercent"], title, at["targetPercent"].text)
     if not harvesting.is_there(run.harvest, at["target"], title, "target"):
@@ -177,7 +135,7 @@ def _own_indicator(at: Cursor) -> bool:
     return any(at[key] for key in ("indicator", "indicatorRef", "sli", "sliRef"))
 
 
-def _indicator(run: _Import, slo: _Slo, at: Cursor, title: str, indicated: Cursor) -> _Read | None:
+def _indicator(run: Objects, slo: _Slo, at: Cursor, title: str, indicated: Cursor) -> _Read | None:
     """What an objective counts: `indicated` is where its indicator is written, or named."""
     if at["ratioMetrics"]:
         return _caught(run, title, at["ratioMetrics"], lambda: _ratio(run, at["ratioMetrics"], title))
@@ -192,7 +150,7 @@ def _indicator(run: _Import, slo: _Slo, at: Cursor, title: str, indicated: Curso
     return None
 
 
-def _indicator_spec(run: _Import, indicated: Cursor, title: str) -> Cursor:
+def _indicator_spec(run: Objects, indicated: Cursor, title: str) -> Cursor:
     reference = indicated["indicatorRef"] or indicated["sliRef"]
     if reference:
         return run.lookup("SLI", reference.text, reference, title)["spec"]
@@ -213,7 +171,7 @@ class _Faulty(Exception):
         self.code = code
 
 
-def _caught(run: _Import, title: str, at: Cursor, read: Callable[[], _Read]) -> _Read | None:
+def _caught(run: Objects, title: str, at: Cursor, read: Callable[[], _Read]) -> _Read | None:
     try:
         return read()
     except _Faulty as fault:
@@ -223,7 +181,7 @@ def _caught(run: _Import, title: str, at: Cursor, read: Callable[[], _Read]) -> 
     return None
 
 
-def _ratio(run: _Import, at: Cursor, title: str) -> _Read:
+def _ratio(run: Objects, at: Cursor, title: str) -> _Read:
     if at["raw"]:
         part: Part = "bad" if at["rawType"].text == "failure" else "good"
         return _raw(run, at["raw"], part, title)
@@ -240,7 +198,7 @@ def _ratio(run: _Import, at: Cursor, title: str) -> _Read:
 _PARTS: tuple[Part, ...] = ("good", "bad")
 
 
-def _counted(run: _Import, at: Cursor, title: str, counts: bool) -> Events:
+def _counted(run: Objects, at: Cursor, title: str, counts: bool) -> Events:
     query = _query(run, at, title)
     try:
         found = events(query.text, bare_counters=True)
@@ -260,10 +218,10 @@ def _own_range(found: Events) -> list[Change]:
     return [Change("counting", text)]
 
 
-def _query(run: _Import, at: Cursor, title: str) -> Cursor:
+def _query(run: Objects, at: Cursor, title: str) -> Cursor:
     """The PromQL of a metric, in the words of any version."""
     source = at["metricSource"] or at
-    kind = source["type"].text or source["queryType"].text or _source_type(run, source)
+    kind = source["type"].text or _source_type(run, source)
     if kind and kind.lower() not in ("prometheus", "promql", "mimir", "thanos", "cortex", "victoriametrics"):
         why = Unprovable(f"a query for {kind[:40]} is not PromQL", "Write what it counts as PromQL.")
         raise _Faulty(source, why)
@@ -274,14 +232,16 @@ def _query(run: _Import, at: Cursor, title: str) -> Cursor:
     raise _Faulty(source, Unprovable("there is no query", f"Write it as `{_QUERY_KEYS[0]}`."), "I103")
 
 
-def _source_type(run: _Import, source: Cursor) -> str:
-    """The type of the data source that a metric names, if it is in these files."""
+def _source_type(run: Objects, source: Cursor) -> str:
+    """The type of the data source that a metric names, if it is in these files or, as in v1alpha, its only name."""
+    if source["source"]:
+        return "promql" if source["queryType"].text.lower() == "promql" else source["source"].text
     name = source["metricSourceRef"].text or source["dataSourceRef"].text
     known = run.named.get(("DataSource", name))
     return (known["spec"]["type"].text if known else "") or source["dataSourceSpec"]["type"].text
 
 
-def _raw(run: _Import, at: Cursor, part: Part, title: str) -> _Read:
+def _raw(run: Objects, at: Cursor, part: Part, title: str) -> _Read:
     """A share of which each point weighs the same: the mean over the window says so in PromQL."""
     query = _query(run, at, title)
     try:
@@ -300,7 +260,7 @@ def _raw(run: _Import, at: Cursor, part: Part, title: str) -> _Read:
 # -- thresholds
 
 
-def _threshold(run: _Import, at: Cursor, objective: Cursor, title: str) -> _Read:
+def _threshold(run: Objects, at: Cursor, objective: Cursor, title: str) -> _Read:
     """A value and a limit: a probe, or a quantile of a latency; anything else has no events to count."""
     query = _query(run, at, title)
     operator, limit = objective["op"].text, objective["value"].text
@@ -327,7 +287,7 @@ def _threshold(run: _Import, at: Cursor, objective: Cursor, title: str) -> _Read
 def _as_probe(node: Any, operator: str, limit: str) -> Probe | None:
     if type(node).__name__ != "VectorSelector" or node.name not in ZERO_OR_ONE:
         return None
-    value = _decimal(limit)
+    value = harvesting.decimal(limit)
     holds = value is not None and ((operator == "gte" and 0 < value <= 1) or (operator == "gt" and 0 <= value < 1))
     return Probe(counter(node)) if holds else None
 
@@ -345,22 +305,15 @@ def _as_latency(node: Any, operator: str, limit: str) -> tuple[Latency, Decimal]
     return (Latency(histogram, span), percent) if fits else None
 
 
-def _decimal(text: str) -> Decimal | None:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
-
-
 # -- composites
 
 
-def _composite(run: _Import, slo: _Slo, objectives: Sequence[Cursor]) -> None:
+def _composite(run: Objects, slo: _Slo, objectives: Sequence[Cursor]) -> None:
     """Each objective is one of its own; read as one where they weigh the same and count events."""
     titles = _titles(slo.name, objectives)
     parts = [_objective(run, slo, at, title, at) for at, title in zip(objectives, titles, strict=True)]
     read = [part for part in parts if part is not None]
-    weights = {_decimal(at["compositeWeight"].text or "1") for at in objectives}
+    weights = {harvesting.decimal(at["compositeWeight"].text or "1") for at in objectives}
     counted = all(isinstance(part.source, Ratio | Latency) for part in read)
     if len(weights) > 1:
         message = (
@@ -379,127 +332,3 @@ def _composite(run: _Import, slo: _Slo, objectives: Sequence[Cursor]) -> None:
 
 def _weights(objectives: Sequence[Cursor]) -> str:
     return ", ".join(at["compositeWeight"].text[:20] or "1" for at in objectives)
-
-
-# -- windows
-
-
-def _window(run: _Import, name: str, spec: Cursor) -> tuple[Window | None, list[Change]]:
-    listed = (spec["timeWindow"] or spec["timeWindows"]).items()
-    if len(listed) != 1:
-        message = f"{name}: an SLO has one time window; this has {len(listed)}."
-        run.harvest.refuse("I103", spec.place, message, "Give one `timeWindow`.")
-        return None, []
-    at = listed[0]
-    count, unit = _length(at)
-    rolls = at["isRolling"].flag
-    if not count:
-        shown = at["duration"].text or f"{at['count'].text} {at['unit'].text}".strip()
-        run.harvest.refuse(
-            "I105", at.place, f"{name}: `{shown[:40]}` is no time window.", "Write a duration such as 28d."
-        )
-        return None, []
-    if rolls or (rolls is None and not at["calendar"]):
-        return _rolling(run, name, at, count, unit)
-    return _calendar(run, name, at, count, unit), []
-
-
-def _length(at: Cursor) -> tuple[int, str]:
-    """Number and unit of a window; 0 where they cannot be read."""
-    if at["unit"]:
-        text, unit = at["count"].text, _UNITS.get(at["unit"].text, "")
-        return (int(text), unit) if text.isdigit() and len(text) < 7 and unit else (0, "")
-    match = re.fullmatch(r"([0-9]{1,6})([mhdwMQY])", at["duration"].text)
-    return (int(match[1]), match[2]) if match else (0, "")
-
-
-def _rolling(run: _Import, name: str, at: Cursor, count: int, unit: str) -> tuple[Window | None, list[Change]]:
-    span = count * _ROLLING_DAYS.get(unit, 0) * harvesting.DAY
-    window = harvesting.rolling(run.harvest, at.place, name, duration(span) if span else f"{count}{unit}")
-    if window is None or unit not in ("M", "Q"):
-        return window, []
-    return window, [Change("window", f"a rolling window of {count}{unit} became {window.text}.")]
-
-
-def _calendar(run: _Import, name: str, at: Cursor, count: int, unit: str) -> Window | None:
-    kind = {(1, "M"): "month", (3, "M"): "quarter", (1, "Q"): "quarter"}.get((count, unit), "")
-    if not kind:
-        message = f"{name}: a calendar window of {count}{unit} is refused; months and quarters can be imported."
-        run.harvest.refuse("I105", at.place, message, "Use a rolling window, or `1M` or `1Q`.")
-        return None
-    start, zone = at["calendar"]["startTime"], at["calendar"]["timeZone"]
-    months = "(?:0[147]|10)" if kind == "quarter" else "[01][0-9]"
-    if not re.fullmatch(rf"[0-9]{{4}}-{months}-01(?:[ T]00:00(?::00)?Z?)?", start.text):
-        message = f"{name}: the {kind} starts at `{start.text[:40]}`; here it starts on the first at midnight."
-        advice = "Use the first of the month (of January, April, July or October for a quarter), 00:00:00."
-        run.harvest.refuse("I105", start.place, message, advice)
-        return None
-    if zones.zone(zone.text or "UTC") is None:
-        message = f"{name}: there is no time zone `{zone.text[:40]}`."
-        run.harvest.refuse("I105", zone.place, message, "Write an IANA name, such as Europe/Berlin.")
-        return None
-    return Window(0, kind, zone.text or "UTC")
-
-
-# -- alerts
-
-
-def _alerts(run: _Import, name: str, spec: Cursor, window: Window) -> tuple[Alerts, list[Change]]:
-    policies = spec["alertPolicies"].items()
-    if not policies:
-        text = "no alert policy, so no alert: remove `alerts: none` for page and ticket by burn rate."
-        return Alerts(off=True), [Change("alerts", text)]
-    rows: list[BurnTier] = []
-    changes: list[Change] = []
-    for condition, policy in _conditions(run, name, policies):
-        if policy["alertWhenNoData"].flag:
-            text = (
-                "alertWhenNoData is not carried over: a tenant without data has the state `no data`, which shows and "
-            )
-            changes.append(Change("alerts", text + "does not page."))
-        row = _row(run, name, condition, window, rows)
-        if row is not None:
-            rows.append(row)
-    if not rows:
-        text = "none of its alert policies could be imported; it has our page and ticket by burn rate in their place."
-        return Alerts(), [*changes, Change("alerts", text)]
-    shown = ", ".join(f"{duration(row.long_seconds)} with {duration(row.short_seconds)}" for row in rows)
-    text = f"each condition has a second, short window (a twelfth: {shown}): the alert ends soon after the errors do."
-    return Alerts(rows=tuple(rows)), [*changes, Change("alerts", text)]
-
-
-def _conditions(run: _Import, name: str, policies: Sequence[Cursor]) -> Iterator[tuple[Cursor, Cursor]]:
-    """The specs of conditions with those of their policies, whether they are written or named."""
-    for policy in policies:
-        reference = policy["alertPolicyRef"] or (policy if policy.text else policy["alertPolicyRef"])
-        whole = run.lookup("AlertPolicy", reference.text, reference, name) if reference else policy
-        for condition in whole["spec"]["conditions"].items():
-            named = condition["conditionRef"]
-            found = run.lookup("AlertCondition", named.text, named, name) if named else condition
-            if found:
-                yield found["spec"], whole["spec"]
-
-
-def _row(run: _Import, name: str, spec: Cursor, window: Window, others: Sequence[BurnTier]) -> BurnTier | None:
-    condition = spec["condition"]
-    long, after = (harvesting.seconds_of(condition[key].text) or 0 for key in ("lookbackWindow", "alertAfter"))
-    factor, severity = _decimal(condition["threshold"].text), spec["severity"].text.lower()
-    why = ""
-    if condition["kind"].text.lower() != "burnrate":
-        why = f"a condition of kind `{condition['kind'].text[:40]}`"
-    elif condition["op"].text not in ("", "gt", "gte"):
-        why = f"the operator `{condition['op'].text[:10]}`: a burn rate alerts when it is high"
-    elif factor is None or not Decimal("0.01") <= factor <= 100_000:
-        why = f"a threshold of `{condition['threshold'].text[:40]}`"
-    elif not 360 <= long <= harvesting.window_seconds(window):
-        why = f"a lookbackWindow of `{condition['lookbackWindow'].text[:40]}` (6m up to the SLO's own window will do)"
-    elif any(row.long_seconds == long for row in others):
-        why = f"a second condition over {duration(long)}: alerts are told apart by it"
-    elif severity not in _PAGES | _TICKETS:
-        why = f"the severity `{severity[:40]}` (page and ticket, or words such as critical and warning)"
-    if why or factor is None:
-        run.harvest.refuse("I108", condition.place, f"{name}: {why}.", "Write `alerts` with rows of your own.")
-        return None
-    kind: BurnSeverity = "page" if severity in _PAGES else "ticket"
-    short = max(300, round(long / 12 / 60) * 60)
-    return BurnTier(kind, long, short, Decimal(0), factor, after, KEEP_FIRING_SECONDS[kind])

@@ -87,6 +87,8 @@ def parsed(text: str) -> Any:
         action = plain[plain.index("{{") :].split("}}")[0] + "}}"
         message = f"the template action `{action[:60]}` is not `{{{{.window}}}}`"
         raise Unprovable(message, "Write out what it stands for.")
+    if WINDOW in plain:
+        raise Unprovable(f"`{WINDOW}` in the query would be taken for the window here", "Write it in another way.")
     if re.search(r"\[\s*\$", plain):
         message = "a range of the query is a variable of a dashboard"
         raise Unprovable(message, "Write a range such as [5m] in its place.")
@@ -170,6 +172,11 @@ def printed(node: Any, tenant_label: str = "", dropped: frozenset[str] = frozens
     Without a label the query as it is.
     """
     return _Printer(tenant_label, dropped).text(node)
+
+
+def template(node: Any) -> str:
+    """A part of a query as it was, to be parsed again."""
+    return printed(node).replace(WINDOW, "{{.window}}")
 
 
 @dataclass(frozen=True, slots=True)

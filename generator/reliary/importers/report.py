@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reliary.artifacts import File
@@ -219,8 +219,3 @@ def _md(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("[", "\\[")
-
-
-def paths(files: Sequence[File]) -> str:
-    """Names of files for a sentence."""
-    return ", ".join(file.path for file in files)

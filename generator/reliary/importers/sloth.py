@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from reliary.importers import figures
 from reliary.importers import found as harvesting
 from reliary.importers.documents import Cursor
 from reliary.importers.events import events
@@ -14,7 +15,7 @@ from reliary.importers.promqltext import Unprovable, uses_window
 from reliary.importers.sources import Part, Probe, Share, Source, drops_or_vector, ratio, share
 from reliary.model import BurnSeverity, BurnTier
 from reliary.names import duration
-from reliary.windows import KEEP_FIRING_SECONDS
+from reliary.windows import KEEP_FIRING_SECONDS, burn_tables
 
 DEFAULT_PERIOD_SECONDS = 30 * harvesting.DAY
 _KUBERNETES = "sloth.slok.dev/v1"
@@ -40,6 +41,7 @@ def harvest(objects: Sequence[Cursor], period_seconds: int | None = None) -> Har
     services = [service for each in objects if (service := _spec(run, each)) is not None]
     _choose_period(run, period_seconds)
     for spec, labels in services:
+        _without_plugins(run, spec["service"].text, _either(spec, "slo_plugins", "sloPlugins"))
         for slo in spec["slos"].items():
             _slo(run, spec, slo, labels)
         if not spec["slos"].items():
@@ -107,11 +109,14 @@ def _supported(run: _Run, name: str, slo: Cursor) -> bool:
     if not slo["sli"]:
         run.harvest.refuse("I103", slo.place, f"{name}: `sli` is missing.", "Add it.")
         return False
-    chain = slo["plugins"]["chain"].items()
-    if chain:
-        names = ", ".join(each["id"].text[:80] for each in chain)
-        run.harvest.notes.append(f"{name}: the SLO plugins {names} are left out; they rewrite Sloth's rules, not ours.")
+    _without_plugins(run, name, slo["plugins"])
     return True
+
+
+def _without_plugins(run: _Run, name: str, plugins: Cursor) -> None:
+    ids = ", ".join(dict.fromkeys(each["id"].text[:80] for each in plugins["chain"].items()))
+    if ids:
+        run.harvest.notes.append(f"{name}: the SLO plugins {ids} are left out; they rewrite Sloth's rules, not ours.")
 
 
 def _source(run: _Run, name: str, sli: Cursor) -> tuple[Source | None, list[Change]]:
@@ -262,3 +267,12 @@ def _choose_period(run: _Run, told: int | None) -> None:
         run.harvest.notes.append(
             f"AlertWindows for {periods} are not used: the period is {run.window.text} (--window)."
         )
+
+
+def their_factors(window_seconds: int) -> str:
+    """Factors of Sloth's own table where they are not ours: it has the same shares of the budget, and no least one."""
+    table = [(tier, tier.budget_share * window_seconds / tier.long_seconds) for tier in burn_tables()["google"]]
+    if all(factor >= 1 for _, factor in table):
+        return ""
+    shown = ", ".join(f"{figures.short(factor)} over {duration(tier.long_seconds)}" for tier, factor in table)
+    return f"{shown}: below 1 an alert fires while the objective is still met"

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 import promql_parser
 
 from reliary import promql
-from reliary.importers.events import OR_VECTOR, Events, events_of
-from reliary.importers.promqltext import Counter, Unprovable, parsed, printed, selectors
+from reliary.importers.events import OR_VECTOR, Events, events_of, per_tenant
+from reliary.importers.promqltext import Counter, Unprovable, parsed, selectors, template
 
 Part: TypeAlias = Literal["good", "bad"]
 
@@ -113,11 +113,8 @@ class Share:
 
     def keys(self, tenant_label: str) -> dict[str, object]:
         """The keys of a definition. Raises `Unprovable` when the query cannot be made to keep the tenant."""
-        text = printed(parsed(self.query), tenant_label, self.dropped)
+        text = per_tenant(self.query, tenant_label, self.dropped)
         tried = text.replace(promql.WINDOW, "5m")
-        if promql.syntax_problem(tried) is not None or not promql.keeps_label(tried, tenant_label):
-            message = f"the query cannot be made to keep the label `{tenant_label}`"
-            raise Unprovable(message, "Write it with counters: bad and total, or good and total.")
         whole = text if _is_per(parsed(tried), tenant_label) else f"avg by ({tenant_label}) ({text})"
         return {f"{self.part}_ratio": whole}
 
@@ -142,7 +139,7 @@ def ratio(part: Part, counted: Events, total: Events) -> Ratio | Latency:
 def share(part: Part, query: str, *, bare_counters: bool = False) -> Source:
     """The plainest form of a query that gives a share: counts where it is a division of them. Raises `Unprovable`."""
     node = _bare(parsed(query))
-    text = printed(node).replace(promql.WINDOW, "{{.window}}")
+    text = template(node)
     if _is(node, "-") and getattr(_bare(node.lhs), "val", None) == 1:
         part, node = "good" if part == "bad" else "bad", _bare(node.rhs)
         plain = _divided(part, node, bare_counters) or _probe(part, node)
@@ -270,4 +267,6 @@ def series_of(source: Source) -> set[str]:
     """Names of the series that a source reads."""
     if isinstance(source, Latency) and not source.native:
         return {source.histogram.name + suffix for suffix in ("_bucket", "_count")}
-    return {counter.name for counter in source.counters if counter.name}
+    terms = (*source.counted.terms, *source.total.terms) if isinstance(source, Ratio) else ()
+    counted = [counter for term in terms if term.count for counter in selectors(parsed(term.count))]
+    return {counter.name for counter in (*source.counters, *counted) if counter.name}
