@@ -28,10 +28,13 @@ Pass: TypeAlias = Callable[[Stack, Site, str], tuple[File, ...]]
 
 def rules(stack: Stack, site: Site) -> tuple[RuleFile, ...]:
     """All rule files: facts and counts first, then what is made of them."""
+    files = (recording.facts_file(stack), recording.support_file(stack), recording.recording_file(stack))
+    return (*(file for file in files if file is not None), *alerting_rules(stack, site))
+
+
+def alerting_rules(stack: Stack, site: Site) -> tuple[RuleFile, ...]:
+    """The rule files that hold alerts; unlike facts they do not grow with the tenants."""
     files = (
-        recording.facts_file(stack),
-        recording.support_file(stack),
-        recording.recording_file(stack),
         alerting.alert_file(stack, site),
         calendar_file(stack),
         *slo_files(stack, site),
@@ -63,7 +66,7 @@ def _grafana(stack: Stack, site: Site, release: str) -> tuple[File, ...]:
 
 
 def _runbooks(stack: Stack, site: Site, release: str) -> tuple[File, ...]:
-    return runbook_files(stack, site, rules(stack, site))
+    return runbook_files(stack, site, alerting_rules(stack, site))
 
 
 def _proofs(stack: Stack, site: Site, release: str) -> tuple[File, ...]:

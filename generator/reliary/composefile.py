@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
-from reliary import demofile
+from reliary import __version__, demofile
 from reliary.artifacts import File, Site
 from reliary.dashboards import BOARDS_DIR
 from reliary.model import Channel, PagerDuty, Slack, Stack
@@ -60,7 +59,7 @@ def compose_files(stack: Stack, site: Site, release: str) -> tuple[File, ...]:
 
 def exporter_image() -> str:
     """The name of the image with the exporter and the demo. It is built where it runs and in no registry."""
-    return f"reliary/exporter:{version('reliary').replace('+', '-')}"
+    return f"reliary/exporter:{__version__.replace('+', '-')}"
 
 
 def parts(stack: Stack) -> tuple[str, ...]:

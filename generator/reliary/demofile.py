@@ -46,8 +46,12 @@ def demo_files(stack: Stack) -> tuple[File, ...]:
 def to_text(config: DemoConfig) -> str:
     """The file, the same bytes each time."""
     rates = {tenant: str(rate) for tenant, rate in config.requests_per_second}
-    content = {"format": FORMAT, "seed": config.seed, "requests_per_second": rates}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    head = json.dumps({"format": FORMAT, "seed": config.seed}, indent=2).removesuffix("\n}")
+    if not rates:
+        return f'{head},\n  "requests_per_second": {{}}\n}}\n'
+    # Without an indent the encoder is in C; ten thousand tenants are noticed.
+    rows = json.dumps(rates, ensure_ascii=False, separators=(",\n    ", ": "))[1:-1]
+    return f'{head},\n  "requests_per_second": {{\n    {rows}\n  }}\n}}\n'
 
 
 def from_text(text: str) -> DemoConfig:

@@ -1,5 +1,6 @@
 """Files -> a folder, all of them or none: written beside the old build, then exchanged with it.
 
+A file that has not changed is the old one under a second name (a hard link), in a tenth of the time of a new one.
 Nothing is forced to the disk: a build can be written again from its definitions, and its manifest tells if it is whole.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -46,13 +48,21 @@ def write_build(files: tuple[File, ...], release: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        folders = {fresh}
-        for file in (*files, manifest(files, release)):
-            _write(_path(fresh, file, folders), file)
+        _write(fresh / MANIFEST, manifest(files, release))
+        _fill(fresh, files, folder)
         fresh.chmod(0o755)
         _exchange(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fill(fresh: Path, files: tuple[File, ...], old: Path) -> None:
+    """Writes the files, or links those that the old build has already. The manifest is there by now."""
+    folders, usual = {fresh}, _access((fresh / MANIFEST).stat())
+    for file in files:
+        path = _path(fresh, file, folders)
+        if not _linked(old / file.path, path, file, usual):
+            _write(path, file)
 
 
 def _path(folder: Path, file: File, folders: set[Path]) -> Path:
@@ -69,6 +79,21 @@ def _path(folder: Path, file: File, folders: set[Path]) -> Path:
 
 def _write(path: Path, file: File) -> None:
     path.write_bytes(file.text.encode())
+
+
+def _access(about: os.stat_result) -> tuple[int, int, int]:
+    return about.st_uid, about.st_gid, about.st_mode
+
+
+def _linked(old: Path, path: Path, file: File, usual: tuple[int, int, int]) -> bool:
+    """True when `path` is the old file now: it holds the bytes of the new one, and as many may read and write it."""
+    try:
+        if _access(old.lstat()) != usual or old.read_bytes() != file.text.encode():
+            return False
+        path.hardlink_to(old)
+    except OSError:  # there is none, or the file system has no links
+        return False
+    return True
 
 
 def _exchange(fresh: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from reliary import names, promql, zones
 from reliary.artifacts import Labels, Recording
@@ -35,14 +36,15 @@ def occurrences(window: Maintenance, start_seconds: int, end_seconds: int) -> It
     """
     when = window.when
     found = (
-        [Occurrence(when.start_seconds, when.end_seconds)] if isinstance(when, Once) else _recurring(when, end_seconds)
+        (Occurrence(when.start_seconds, when.end_seconds),) if isinstance(when, Once) else _recurring(when, end_seconds)
     )
     for each in found:
         if each.start_seconds < end_seconds and each.end_seconds > start_seconds:
             yield each
 
 
-def _recurring(when: Recurring, end_seconds: int) -> list[Occurrence]:
+@lru_cache(maxsize=256)
+def _recurring(when: Recurring, end_seconds: int) -> tuple[Occurrence, ...]:
     """From the first year that zones know on; times that touch each other are one."""
     merged: list[Occurrence] = []
     for first, last, offset in zones.spans(when.zone, end_seconds):
@@ -53,7 +55,7 @@ def _recurring(when: Recurring, end_seconds: int) -> list[Occurrence]:
             if merged and merged[-1].end_seconds == start:
                 start = merged.pop().start_seconds
             merged.append(Occurrence(start, end))
-    return merged
+    return tuple(merged)
 
 
 def _days(when: Recurring, first_seconds: int, last_seconds: int) -> Iterator[int]:

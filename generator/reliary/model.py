@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 Severity: TypeAlias = Literal["critical", "warning", "general", "page", "ticket"]
@@ -389,7 +390,7 @@ class Demo:
     requests_per_second: tuple[tuple[str, Decimal], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stack:
     """Everything that the definitions say, resolved and checked. The one input of every builder."""
 
@@ -418,7 +419,7 @@ class Stack:
     maintenance: tuple[Maintenance, ...] = ()
     shards: int = 1
 
-    @property
+    @cached_property
     def vips(self) -> tuple[Tenant, ...]:
         """The tenants that are named as VIPs, in the order of the definitions."""
         return tuple(tenant for tenant in self.tenants if tenant.vip)
@@ -442,5 +443,8 @@ class Stack:
         """The 30-day spend limits of a tenant: its own, else its tier's, else the default; None without prices."""
         if self.costs is None:
             return None
-        tier = next(tier for tier in self.tiers if tier.name == tenant.tier)
-        return tenant.budget or tier.budget or self.costs.budget
+        return tenant.budget or self._tier_budgets[tenant.tier] or self.costs.budget
+
+    @cached_property
+    def _tier_budgets(self) -> dict[str, Budget | None]:
+        return {tier.name: tier.budget for tier in self.tiers}

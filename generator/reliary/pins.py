@@ -55,7 +55,7 @@ def _shipped() -> Mapping[str, Mapping[str, Pin]]:
 def read_pins(path: Path) -> Mapping[str, Mapping[str, Pin]]:
     """Every set of a table of pins, by name. Raises PinsFault, or OSError when it cannot be read."""
     try:
-        table = yaml.safe_load(path.read_text("utf-8"))
+        table = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PinsFault(f"{path.name} is not YAML: {error}") from error
     if not isinstance(table, dict) or not table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import promql_parser
@@ -99,6 +100,7 @@ def suffixed(selector: str, suffix: str) -> str:
     return f"{head.rstrip()}{suffix}{brace}{tail}"
 
 
+@cache
 def metric_name(selector: str) -> str:
     """The name of the series that a selector asks for; it must be a valid selector."""
     node = promql_parser.parse(selector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import promql_parser
@@ -81,10 +82,11 @@ def _named(name: str, labels: dict[str, str], tenant: tuple[str, str]) -> str:
     return promql.series(name, *sorted({**labels, tenant[0]: tenant[1]}.items()))
 
 
-def _matchers(selector: str) -> list[Any]:
+@cache
+def _matchers(selector: str) -> tuple[Any, ...]:
     node = promql_parser.parse(selector)
     assert isinstance(node, promql_parser.VectorSelector)
-    return list(node.matchers.matchers)
+    return tuple(node.matchers.matchers)
 
 
 def _matching(selector: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ _UNSEEN = re.compile(r"[^\x20-\x7e]")
 
 
 def flow(pairs: Iterable[tuple[str, str]]) -> str:
-    """A mapping of texts on one line: `{tier: "pro"}`. Any text is safe in it, as key and as value."""
+    """A mapping of texts on one line: `{tier: "pro"}`. Any text is safe in it; a key of up to 100 characters."""
     return "{" + ", ".join([f"{_word(key)}: {quoted(text)}" for key, text in pairs]) + "}"
 
 

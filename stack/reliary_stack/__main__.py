@@ -1,5 +1,5 @@
 """`python -m reliary_stack` is `reliary`."""
 
-from reliary_stack.cli import main
+from reliary_stack.entry import main
 
 main()

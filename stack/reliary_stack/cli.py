@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,12 +42,6 @@ def cli() -> None:
     reliary up examples/aether         start it and wait until it is healthy
     reliary status examples/aether     how every tenant is doing
     """
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    gc.disable()  # a compile lives for a fraction of a second: collecting costs a tenth of it; servers enable it again
-    cli()
 
 
 @cli.command(name="compile")
@@ -221,8 +216,10 @@ cli.add_command(import_)
 
 
 def _reading(definitions: Path) -> Reading:
+    from reliary import kept
     from reliary.definitions.spec import read_definitions
 
+    kept.use(kept.folder_of(os.environ))
     return read_definitions(definitions)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,57 @@ def test_a_build_takes_the_place_of_another(build: Path) -> None:
     assert set(contents(build)) == {"a.yml", "rules/c.yml", MANIFEST}
     assert (build / "rules/c.yml").read_bytes() == "new: é\n".encode()
     assert [path.name for path in build.parent.iterdir()] == ["build"]
+
+
+def test_a_file_that_has_not_changed_is_the_old_one(build: Path) -> None:
+    before = {path.name: path.stat().st_ino for path in build.rglob("*.yml")}
+    write_build((OLD[0], File("rules/b.yml", "old: c\n"), File("rules/copy.yml", OLD[0].text)), "new", build)
+    after = {path.name: path.stat() for path in build.rglob("*.yml")}
+    assert after["a.yml"].st_ino == before["a.yml"]
+    assert after["b.yml"].st_ino != before["b.yml"]
+    assert {about.st_nlink for about in after.values()} == {1}
+    assert contents(build)["rules/b.yml"] == b"old: c\n"
+
+
+def changed_by_hand(path: Path) -> None:
+    path.write_text("old: x\n")
+
+
+def hidden(path: Path) -> None:
+    path.chmod(0o600)
+
+
+def linked_elsewhere(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [changed_by_hand, hidden, linked_elsewhere, made_a_folder, removed])
+def test_whatever_was_done_to_old_files_new_ones_are_as_ever(build: Path, change: Callable[[Path], None]) -> None:
+    change(build / "a.yml")
+    write_build(OLD, "old", build)
+    assert set(contents(build)) == {"a.yml", "rules/b.yml", MANIFEST}
+    assert (build / "a.yml").read_bytes() == b"old: a\n"
+    assert not (build / "a.yml").is_symlink()
+    assert (build / "a.yml").stat().st_mode == (build / MANIFEST).stat().st_mode
+
+
+def test_a_file_system_without_links_gets_copies(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuses)
+    write_build(OLD, "new", build)
+    assert contents(build)["a.yml"] == b"old: a\n"
 
 
 def test_others_may_read_a_build(build: Path) -> None:
@@ -155,6 +207,7 @@ def test_a_build_through_the_command_is_kept_when_definitions_are_faulty(build: 
 
 BUILT = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from reliary.artifacts import Site
 from reliary.compile import compile_stack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any
 
@@ -63,6 +63,21 @@ def test_it_refreshes_with_the_rules_and_allows_three_missed_rounds_but_at_least
 ) -> None:
     made = compiled(evaluation_interval_seconds=evaluation)
     assert (made.refresh_seconds, made.stale_seconds) == (refresh, stale)
+
+
+AMOUNTS = st.decimals(0, 10**9, places=2)
+TENANTS = st.builds(
+    ExporterTenant, st.text(), st.text(), st.booleans(), st.none() | st.builds(Budget, AMOUNTS, AMOUNTS)
+)
+
+
+@given(st.lists(TENANTS, max_size=4))
+def test_the_file_is_what_the_json_library_writes(tenants: list[ExporterTenant]) -> None:
+    """Tenants are written without it, because there may be ten thousand of them."""
+    made = replace(compiled(), tenants=tuple(tenants))
+    content = {"format": 1, **asdict(made)}
+    expected = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n"
+    assert to_text(made) == expected
 
 
 def test_tenants_are_in_order_and_have_the_budget_that_holds_for_them() -> None:

@@ -289,7 +289,9 @@ class RowFields(Fields):
         return value
 
     def maybe(self, key: str, kind: type[T]) -> T | None:
-        return self.get(key, kind) if key in self._known else None
+        value = self._known.get(key)
+        assert value is None or isinstance(value, kind)
+        return value
 
     def items(self, key: str, kind: type[T]) -> tuple[Located[T], ...]:
         return super().items(key, kind) if key in self._known else ()

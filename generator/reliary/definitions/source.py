@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reliary.problems import Place, Problem
 
@@ -43,7 +43,7 @@ class Source:
 
     def part(self, first: int, count: int) -> Source:
         """Some lines of the file, to be parsed on their own; places are those in the file."""
-        return Source(self.file, "\n".join(self.lines[first : first + count]), self.lines, first)
+        return replace(self, text="\n".join(self.lines[first : first + count]), first=first)
 
 
 def decoded(file: str, raw: bytes, size: int | None = None) -> Source:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from reliary.definitions.queries import counter
 from reliary.definitions.root import Names, Root
 from reliary.definitions.shapes import Fields
-from reliary.model import Costs, Price, Tenant, Tier
+from reliary.model import Budget, Costs, Price, Tenant, Tier
 from reliary.problems import Place
 
 
@@ -19,8 +19,7 @@ def tiers(root: Root) -> tuple[Tier, ...]:
         if name == "default":
             message = "`default` is no tier: objectives use the word for tenants that are in no list."
             root.faults.add("B117", place, message, "Choose another name.")
-        _budget_counts(root, row)
-        found.append(Tier(name, row.maybe("description", str) or name, root.budget(row)))
+        found.append(Tier(name, row.maybe("description", str) or name, _own_budget(root, row)))
     return tuple(found)
 
 
@@ -45,20 +44,21 @@ def _tenants(root: Root) -> Iterator[Tenant]:
         tier = row.get("tier", str)
         if known_tiers is not None and tier not in known_tiers:  # asked first, because a place may have to be read
             root.known(tier, known_tiers, "tier", row.at("tier"))
-        _budget_counts(root, row)
-        named, vip, objectives = row.maybe("name", str) or id_, row.maybe("vip", bool) or False, row.has("objectives")
-        own = _objectives(root, row, known_slos) if objectives else ()
-        yield Tenant(id_, named, tier, vip, own, root.budget(row) if row.has("budget") else None)
+        own = _objectives(root, row, known_slos) if row.has("objectives") else ()
+        budget = _own_budget(root, row) if row.has("budget") else None
+        yield Tenant(id_, row.maybe("name", str) or id_, tier, row.maybe("vip", bool) or False, own, budget)
 
 
 def _objectives(root: Root, row: Fields, known: Names) -> tuple[tuple[str, Decimal], ...]:
     return tuple((slo, value) for slo, value, _ in root.numbers(row, "objectives", known, "SLO"))
 
 
-def _budget_counts(root: Root, row: Fields) -> None:
+def _own_budget(root: Root, row: Fields) -> Budget | None:
+    """The limits of a tenant or tier, None when it has none; they count only where usage has a price."""
     if row.has("budget") and root.complete and not (root.fields.has("prices") or root.fields.has("budgets")):
         message = "a budget has no effect without prices."
         root.faults.add("B112", row.at("budget"), message, "Define `prices` and `budgets`, or remove it.")
+    return root.budget(row)
 
 
 def costs(root: Root) -> Costs | None:

@@ -207,10 +207,10 @@ class _Builder:
         return self.source.place(start.line, start.column, width)
 
     def _node(self, event: yaml.NodeEvent) -> None:
-        place = self._at(event)
-        if self._runs and (run := self._runs.pop((place.line - 1, place.column - 1), None)) is not None:
+        if self._runs and (run := self._runs.pop(_start(event), None)) is not None:
             self._run(event, run)
             return
+        place = self._at(event)
         self._values += 1
         if self._values > MAX_VALUES:
             raise _too_much("B105", f"the file holds more than {MAX_VALUES:,} values.", "Split it.", place)
@@ -292,6 +292,13 @@ class _Builder:
         if count > 1:
             message, advice = "a second document starts here.", "Put it into a file of its own, or remove the `---`."
             raise _too_much("B104", message, advice, self._at(event))
+
+
+def _start(event: yaml.Event) -> tuple[int, int]:
+    """Line and column from 0, in the text that was parsed."""
+    mark = event.start_mark
+    assert mark is not None
+    return mark.line, mark.column
 
 
 def twice(key: Scalar, first: Scalar) -> Problem:
