@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reliary_stack.commands.backfill import backfill
 from reliary_stack.commands.importing import import_
 
 if TYPE_CHECKING:
+    from reliary.artifacts import File
     from reliary.definitions.spec import Reading
     from reliary.model import Stack
     from reliary.problems import Problem
+    from reliary.targets import Target
     from reliary_stack.engines.engine import Engine
 
 DEFINITIONS = click.argument("definitions", type=click.Path(path_type=Path, file_okay=False))
@@ -49,15 +52,24 @@ def cli() -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True
 )
+@click.option(
+    "--target",
+    type=click.Choice(["prometheus", "operator", "mimir", "thanos"]),
+    default="prometheus",
+    show_default=True,
+    help="What else shall run the rules; adds a folder to the build.",
+)
 @FORMAT
-def compile_(definitions: Path, output: Path, form: str) -> None:
+def compile_(definitions: Path, output: Path, target: Target, form: str) -> None:
     """Write the stack that DEFINITIONS describe. The same definitions give the same bytes."""
     from reliary.artifacts import Site
     from reliary.compile import compile_stack
     from reliary.emit import NotABuild, write_build
 
-    reading = _read(definitions, form)
-    files = compile_stack(_stack(reading), Site(), reading.digest)
+    reading = _reading(definitions)
+    files, problems = _for_target(reading, target)
+    _stop_on(form, *reading.problems, *problems)
+    files = (*compile_stack(_stack(reading), Site(), reading.digest), *files)
     try:
         write_build(files, reading.digest, output)
     except NotABuild as error:
@@ -209,7 +221,8 @@ def demo_fault(tenant: str, fault: str, seconds: int | None, off: bool, url: str
     click.echo(operate.fault(url, tenant, fault, seconds, off))
 
 
-cli.add_command(import_)
+for command in (import_, backfill):
+    cli.add_command(command)
 
 
 # -- what the commands share
@@ -226,10 +239,29 @@ def _reading(definitions: Path) -> Reading:
 def _read(definitions: Path, form: str) -> Reading:
     """The definitions, or their problems on the terminal and exit status 1. Warnings are shown and pass."""
     reading = _reading(definitions)
-    _show(reading.problems, form)
-    if reading.stack is None:
-        sys.exit(1)
+    _stop_on(form, *reading.problems)
     return reading
+
+
+def _stop_on(form: str, *problems: Problem) -> None:
+    """Shows problems; errors end the command."""
+    from reliary.problems import exit_code
+
+    _show(problems, form)
+    if exit_code(problems):
+        sys.exit(1)
+
+
+def _for_target(reading: Reading, target: Target) -> tuple[tuple[File, ...], tuple[Problem, ...]]:
+    """What other systems need beside the build, and what they cannot do; nothing for Prometheus itself."""
+    if reading.stack is None or target == "prometheus":
+        return (), ()
+    from reliary.artifacts import Site
+    from reliary.compile import rules
+    from reliary.targets import target_files
+
+    more = target_files(target, reading.stack, Site(), reading.digest, rules(reading.stack, Site()))
+    return more.files, more.problems
 
 
 def _stack(reading: Reading) -> Stack:

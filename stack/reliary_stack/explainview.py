@@ -7,20 +7,12 @@ from decimal import Decimal
 from math import log
 from typing import TYPE_CHECKING
 
-from reliary.explain import (
-    WITHIN_SECONDS,
-    AtTraffic,
-    Burn,
-    CompositeExplanation,
-    Detection,
-    Explanation,
-    Line,
-    Notified,
-    amount,
-    percent,
-)
+from reliary.explain import Burn, CompositeExplanation, Explanation, Line, Notified
 from reliary.names import duration, rule_file
 from reliary.promql import number
+from reliary.slo.traffic import AtTraffic, Detection
+from reliary.slo.verdicts import WITHIN_SECONDS
+from reliary.slo.words import amount, percent
 from reliary_stack.view import clean
 
 if TYPE_CHECKING:
@@ -70,8 +62,6 @@ def overview_view(lines: Sequence[Line]) -> RenderableType:
     from rich.text import Text
 
     table = _table(("SLO", "promised", "over", "alerts"))
-    for column in table.columns:
-        column.no_wrap = True
     for line in lines:
         cells = (line.name, line.objectives, line.window, line.alerts)
         table.add_row(*(Text(clean(cell)) for cell in cells))
@@ -128,7 +118,8 @@ def _costs(found: Explanation) -> list[tuple[str, str]]:
         (
             "costs",
             f"{cost.rules} rules in {cost.groups} groups, for any number of tenants "
-            f"({cost.shared_rules} more serve all SLOs); {cost.rule_file_bytes:,} bytes in {rule_file(f'slo-{found.slo}')}",
+            f"({cost.shared_rules} more serve all SLOs); {cost.rule_file_bytes:,} bytes in "
+            f"{rule_file(f'slo-{found.slo}' if cost.rule_files == 1 else f'slo-{found.slo}-*')}",
         ),
         ("", f"{cost.series_per_tenant} recorded series a tenant, {cost.series:,} for {tenants}"),
         (
@@ -156,7 +147,7 @@ def _alerts(found: Explanation) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    table = _table(("alert", "windows", "burns over", "bad over", "ends within", "who is told"))
+    table = _table(("alert", "windows", "burns over", "limit", "ends within", "who is told"))
     for tier in found.burn:
         style = "red" if tier.severity == "page" else "yellow"
         waits = f" for {duration(tier.for_seconds)}" if tier.for_seconds else ""
@@ -165,22 +156,22 @@ def _alerts(found: Explanation) -> RenderableType:
             f"{number(round(tier.factor, 3))}x",
             percent(tier.error_ratio),
             _short(tier.clears_within_seconds),
-            "; ".join(_told(each, len(tier.notified) > 1) for each in tier.notified),
+            "\n".join(clean(_told(each, len(tier.notified) > 1)) for each in tier.notified),
         )
-        table.add_row(Text(tier.severity, style), *(Text(clean(cell)) for cell in cells))
+        table.add_row(Text(tier.severity, style), *map(Text, cells))
     for off in found.off:
         needs = "off: could never fire" if off.error_ratio >= 1 else "off"
         cells = (duration(off.long_seconds), "", percent(off.error_ratio), "", needs)
         table.add_row(*(Text(cell, "dim") for cell in (off.severity, *cells)))
     if not found.burn:
         return table
-    ends = Text(f"An alert fires when both windows are over, and ends {found.ends}.", "dim")
+    ends = Text(f"An alert fires when both windows are over it, and ends {found.ends}.", "dim")
     return Group(table, ends, Text(clean(f"Guard: {found.guard}."), "dim"))
 
 
 def _told(one: Notified, by_name: bool) -> str:
     channels = "+".join(one.channels)
-    answer = f", answers within {duration(one.respond_within_seconds)}" if one.respond_within_seconds else ""
+    answer = f", within {duration(one.respond_within_seconds)}" if one.respond_within_seconds else ""
     return f"{f'{one.whom}: ' if by_name else ''}{one.receiver} ({channels}){answer}"
 
 
@@ -189,10 +180,10 @@ def _needed(found: Explanation) -> Table:
     from rich.text import Text
 
     headings = [f"{tier.severity} {duration(tier.long_seconds)}" for tier in found.burn]
-    table = _table((f"bad {found.unit}s to fire", *headings, "in the budget"), right_from=1)
+    table = _table((f"bad {found.unit}s", *headings, "budget"), right_from=1)
     for at in found.traffic:
         cells = (_bad(each.bad, each.of) for each in at.needed)
-        table.add_row(Text(_rate(found, at)), *cells, Text(amount(at.allowed_bad)))
+        table.add_row(Text(_rate(at)), *cells, Text(amount(at.allowed_bad)))
     return table
 
 
@@ -202,11 +193,16 @@ def _bad(bad: int | None, of: Decimal) -> Text:
     if bad is None:
         return Text("too few", "red")
     # More than there are: such an alert cannot fire but by chance.
-    return Text(f"{bad:,} of {amount(of)}", "red" if bad > of else "")
+    return Text(f"{_short_count(Decimal(bad))} of {_short_count(of)}", "red" if bad > of else "")
 
 
-def _rate(found: Explanation, at: AtTraffic) -> str:
-    return f"{amount(at.per_hour)} {found.unit}{'' if at.per_hour == 1 else 's'}/h"
+def _short_count(value: Decimal) -> str:
+    """Columns are narrow: `240k` for 240,000."""
+    return f"{amount(value / 1000)}k" if value >= 10_000 else amount(value)
+
+
+def _rate(at: AtTraffic) -> str:
+    return f"at {amount(at.per_hour)}/h"
 
 
 # -- how soon
@@ -222,7 +218,7 @@ def _soon(found: Explanation) -> RenderableType:
     table = _table(("seen after", *(f"{failure} fail" for failure in failures[:2]), f"{failures[2]} (2x budget)"))
     for at in found.traffic:
         mark = Text("✓ ", "green") if at.supported else Text("✗ ", "red")
-        table.add_row(mark.append(_rate(found, at), ""), *(_cell(found.burn, each) for each in at.detections))
+        table.add_row(mark.append(_rate(at), ""), *(_cell(found.burn, each) for each in at.detections))
     least = found.supported_from_per_hour
     enough = "no traffic supports this" if least is None else f"supported from {amount(least)} {found.unit}s an hour on"
     meaning = "✓ the budget holds one bad event and a total failure is told within an hour"
@@ -237,9 +233,9 @@ def _cell(burn: Sequence[Burn], detection: Detection) -> Text:
     paged = page is not None and page <= WITHIN_SECONDS
     seconds = page if paged or ticket is None else ticket
     if seconds is None:
-        return Text(f"{'·' * BAR_CELLS} never", "red")
+        return Text("never", "red")
     if seconds > WITHIN_SECONDS:
-        return Text(f"{'█' * BAR_CELLS} not within 12h", "red")
+        return Text("not within 12h", "red")
     style = "green" if seconds <= FAST_SECONDS else "yellow" if seconds <= SOON_SECONDS else "red"
     cells = max(1, round(BAR_CELLS * log(max(seconds, 61) / 60) / log(WITHIN_SECONDS / 60)))
     suffix = " ticket" if not paged and any(tier.severity == "page" for tier in burn) else ""

@@ -55,6 +55,7 @@ def _rule_file(stack: Stack, file: RuleFile) -> File:
 
 
 def _limits(files: Sequence[RuleFile]) -> Iterator[Problem]:
+    """Warnings, because we cannot see what is set: with a raised limit the files are right as they are."""
     groups = [group for file in files for group in file.groups]
     largest = max(groups, key=lambda group: len(group.rules), default=None)
     if largest and len(largest.rules) > RULES_A_GROUP:
@@ -65,6 +66,7 @@ def _limits(files: Sequence[RuleFile]) -> Iterator[Problem]:
             f"Set `ruler_max_rules_per_rule_group: {len(largest.rules)}` for the Mimir tenant, or switch off tiers of "
             "alerting that nobody needs.",
             Place("mimir/rules"),
+            Severity.WARNING,
         )
     if len(groups) > GROUPS_A_TENANT:
         yield Problem(
@@ -74,6 +76,7 @@ def _limits(files: Sequence[RuleFile]) -> Iterator[Problem]:
             f"Set `ruler_max_rule_groups_per_tenant: {len(groups)}` for the Mimir tenant, or divide the definitions "
             "among several.",
             Place("mimir/rules"),
+            Severity.WARNING,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from reliary.artifacts import Alert, File, Recording, RuleFile, Site
 from reliary.model import Stack
-from reliary.problems import Place, Problem
+from reliary.problems import Place, Problem, Severity
 from reliary.targets import Targeted
 from reliary.targets.alertmanagerconfig import alertmanager_config
 from reliary.targets.kubernetes import (
@@ -22,6 +22,8 @@ from reliary.targets.rules import group_values, rule_values, topic
 from reliary.targets.splitting import packed, split
 from reliary.yamltext import to_yaml
 
+OPERATOR_BYTES = 500_000
+"""Rules of one object that the operator takes: 512 KiB, less what its own form of them may have more."""
 OVERHEAD_BYTES = 4_000
 """What an object may have beside its rules: names, labels, and the names of its groups."""
 
@@ -53,14 +55,20 @@ def _weight(rule: Recording | Alert) -> int:
 
 def _too_large(path: str, value: Object) -> Iterator[Problem]:
     size = stored_bytes(value)
-    if size > OBJECT_BYTES:
-        yield Problem(
-            "B601",
-            f"this PrometheusRule has {size:,} bytes, more than the {OBJECT_BYTES:,} that `kubectl apply` can keep; "
-            "its rules need each other's newest values, so it cannot be split.",
-            "Name fewer tenants in one expression: give them a tier, or let maintenance windows hold for all.",
-            Place(f"operator/rules/{path}.yaml"),
-        )
+    if size <= OBJECT_BYTES:
+        return
+    fits = size <= OPERATOR_BYTES
+    limit = f"{OBJECT_BYTES:,} that `kubectl apply` can keep" if fits else f"{OPERATOR_BYTES:,} that the operator takes"
+    yield Problem(
+        "B601",
+        f"this PrometheusRule has {size:,} bytes, more than the {limit}; its rules need each other's newest values, "
+        "so it cannot be divided.",
+        "Apply it with `kubectl apply --server-side`."
+        if fits
+        else "Name fewer tenants in one expression: give them a tier, or let maintenance windows hold for all.",
+        Place(f"operator/rules/{path}.yaml"),
+        Severity.WARNING if fits else Severity.ERROR,
+    )
 
 
 def _kustomization(stack: Stack, files: Sequence[File]) -> File:

@@ -69,7 +69,7 @@ thanos rule \\
   --query=dnssrv+_http._tcp.thanos-query \\
   --alertmanagers.config-file=alertmanagers.yml \\
   --label='stack="{stack.name}"' \\
-  --label='replica="$(POD_NAME)"' \\
+  --label="replica=\\"$HOSTNAME\\"" \\
   --alert.label-drop=replica \\
   --data-dir=/var/thanos/rule
 ```
