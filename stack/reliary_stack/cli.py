@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from reliary_stack.commands.backfill import backfill
+from reliary_stack.commands.diff import diff
+from reliary_stack.commands.explain import explain
 from reliary_stack.commands.importing import import_
 
 if TYPE_CHECKING:
@@ -221,7 +223,7 @@ def demo_fault(tenant: str, fault: str, seconds: int | None, off: bool, url: str
     click.echo(operate.fault(url, tenant, fault, seconds, off))
 
 
-for command in (import_, backfill):
+for command in (explain, diff, import_, backfill):
     cli.add_command(command)
 
 

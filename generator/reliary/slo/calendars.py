@@ -64,7 +64,7 @@ def windows_of(stack: Stack) -> Iterator[Recording]:
     for calendar in dict.fromkeys(slo.calendar for slo in stack.slos if slo.calendar):
         for colour in range(COLOURS):
             expr = f"vector(1)\nand on () ({_number(calendar)} % {COLOURS} == {colour})"
-            yield Recording(names.CALENDAR, expr, (*_labels(calendar), (PERIOD_LABEL, str(colour))))
+            yield Recording(names.CALENDAR, expr, (*_labels(calendar), (PERIOD_LABEL, f"{calendar.unit}-{colour}")))
     for which, slo in _windows(stack):
         if slo.calendar is None:
             yield Recording(names.SLO_WINDOW_SECONDS, f"vector({slo.window_seconds})", which)
