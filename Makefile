@@ -32,8 +32,12 @@ test: $(VENV)/ready lint ## Get what the tests need, then run everything
 	scripts/test-servers
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
 
-bench: $(VENV)/ready ## Print the figures of benchmarks/
+bench: $(VENV)/ready ## Print the figures of benchmarks/, about a quarter of an hour
 	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/compile_speed.py
+	$(VENV)/bin/python benchmarks/accuracy.py
+	$(VENV)/bin/python benchmarks/rule_cost.py
+	$(VENV)/bin/python benchmarks/guards.py
 
 lock: $(VENV)/ready ## Pin the newest dependencies that pyproject.toml allows
 	$(VENV)/bin/pip install --quiet uv

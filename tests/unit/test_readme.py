@@ -27,7 +27,12 @@ def test_the_definitions_of_the_readme_are_complete(tmp_path: Path) -> None:
     assert reading.problems == ()
     assert reading.stack is not None
     paths = {file.path for file in compile_stack(reading.stack, Site(), reading.digest)}
-    assert {"prometheus.yml", "alertmanager.yml", "rules/slo-availability.yml", "tests/slo-availability-1h.yml"} <= paths
+    assert {
+        "prometheus.yml",
+        "alertmanager.yml",
+        "rules/slo-availability.yml",
+        "tests/slo-availability-1h.yml",
+    } <= paths
 
 
 def test_the_problem_of_the_readme_is_shown_like_that(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ BURN_ROW = Record(
         "budget_share": Key(_number("a share", "0.0001", "1"), "share of the budget spent in the long window"),
         "factor": Key(_number("a burn rate", "0.01", "100000"), "burn rate, in place of `budget_share`"),
         "for": Key(Duration(1, WEEK), "how long it must hold, at once unless said"),
-        "keep_firing_for": Key(Duration(1, WEEK), "how long it stays after that; 30m for tickets unless said"),
+        "keep_firing_for": Key(Duration(1, WEEK), "how long it stays after that; 6h for tickets unless said"),
     }
 )
 BURN_ALERTS = Record(
