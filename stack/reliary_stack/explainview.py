@@ -7,12 +7,12 @@ from decimal import Decimal
 from math import log
 from typing import TYPE_CHECKING
 
-from reliary.explain import Burn, CompositeExplanation, Explanation, Line, Notified
+from reliary.explaining.explain import Burn, CompositeExplanation, Explanation, Line, Notified
+from reliary.explaining.traffic import AtTraffic, Detection
+from reliary.explaining.verdicts import WITHIN_SECONDS
+from reliary.explaining.words import amount, percent
 from reliary.names import duration, rule_file
 from reliary.promql import number
-from reliary.slo.traffic import AtTraffic, Detection
-from reliary.slo.verdicts import WITHIN_SECONDS
-from reliary.slo.words import amount, percent
 from reliary_stack.view import clean
 
 if TYPE_CHECKING:

@@ -29,7 +29,11 @@ from rich.console import Console
 from reliary import promtool
 from reliary.artifacts import Site
 from reliary.compile import compile_stack
-from reliary.explain import explain, explain_composite, overview
+from reliary.explaining.cost import cost, selections
+from reliary.explaining.detection import Lags, bad_events, clears_within, fires_after, lags, limit
+from reliary.explaining.explain import explain, explain_composite, overview
+from reliary.explaining.traffic import AtTraffic
+from reliary.explaining.words import amount, maintenance_words, percent, spoken_time
 from reliary.model import (
     BurnGuard,
     Calendar,
@@ -45,10 +49,6 @@ from reliary.model import (
     Tenant,
 )
 from reliary.promtool import Expectation, Stretch, counter
-from reliary.slo.cost import cost, selections
-from reliary.slo.detection import Lags, bad_events, clears_within, fires_after, lags, limit
-from reliary.slo.traffic import AtTraffic
-from reliary.slo.words import amount, maintenance_words, percent, spoken_time
 from reliary_stack.binaries import find_tool
 from reliary_stack.commands.explain import explain as command
 from reliary_stack.explainview import explanation_view

@@ -15,8 +15,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from reliary.comparing.changes import Change, Word, listing, same_query
+from reliary.comparing.meaning import changes
 from reliary.comparing.slos import same_source
-from reliary.meaning import changes
 from reliary.model import (
     BurnGuard,
     Calendar,

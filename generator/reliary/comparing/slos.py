@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 from reliary import windows
 from reliary.comparing.changes import Change, Word, differs, listing, longer, paired, rising, same_query
+from reliary.explaining.words import guard_words, maintenance_words, window_words
 from reliary.model import BurnTier, Composite, Latency, Maintenance, Probe, Ratio, RawRatio, Slo, Source, Stack
 from reliary.names import duration
 from reliary.promql import number
-from reliary.slo.words import guard_words, maintenance_words, window_words
 
 Pairs: TypeAlias = dict[str, tuple[Slo, Slo]]
 

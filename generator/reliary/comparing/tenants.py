@@ -10,10 +10,10 @@ from typing import TypeAlias
 from reliary import windows
 from reliary.comparing.changes import Change, T, Word, paired, rising, shown, whole
 from reliary.comparing.slos import pairs_of
+from reliary.explaining.words import window_words
 from reliary.model import Budget, Latency, Slo, Stack, Tenant
 from reliary.names import duration
 from reliary.promql import number
-from reliary.slo.words import window_words
 
 OfTier: TypeAlias = Callable[[str | None], Decimal]
 OfTenant: TypeAlias = Callable[[Tenant], Decimal]

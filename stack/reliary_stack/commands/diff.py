@@ -42,7 +42,7 @@ def diff(old: Path, new: Path, form: str) -> None:
 
     Text, order and files do not count. Exit status: 0 the same meaning, 1 changes, 2 definitions with problems.
     """
-    from reliary.meaning import changes
+    from reliary.comparing.meaning import changes
 
     before, after = _stack(old), _stack(new)
     if before is None or after is None:

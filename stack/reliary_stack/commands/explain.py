@@ -50,7 +50,7 @@ def explain(
 
     Without SLO: the list of SLOs and composites.
     """
-    from reliary import explain as meaning
+    from reliary.explaining import explain as meaning
     from reliary_stack import explainview
 
     stack = _stack(definitions)

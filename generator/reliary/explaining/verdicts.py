@@ -8,13 +8,22 @@ from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from reliary import names
+from reliary.explaining.detection import HOUR_SECONDS, bad_events
+from reliary.explaining.traffic import (
+    AtTraffic,
+    Detection,
+    Subject,
+    measured,
+    pages,
+    supported,
+    switched_off,
+    told_seconds,
+)
+from reliary.explaining.words import amount, spoken_time
 from reliary.model import Probe
 from reliary.names import duration
 from reliary.promql import number, quoted, series
 from reliary.slo.calendars import spoken
-from reliary.slo.detection import HOUR_SECONDS, bad_events
-from reliary.slo.traffic import AtTraffic, Detection, Subject, measured, pages, supported, switched_off, told_seconds
-from reliary.slo.words import amount, spoken_time
 
 WITHIN_SECONDS = 12 * HOUR_SECONDS
 """A failure that is not seen by then is told as such."""

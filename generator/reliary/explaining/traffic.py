@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from reliary import windows
+from reliary.explaining.detection import HOUR_SECONDS, bad_events, fires_after, lags, limit
 from reliary.model import BurnTier, Probe, RawRatio, Slo, Stack, Tenant
-from reliary.slo.detection import HOUR_SECONDS, bad_events, fires_after, lags, limit
 
 SOON_SECONDS = HOUR_SECONDS
 _ALL, _TENTH = Decimal(1), Decimal("0.1")

@@ -13,15 +13,11 @@ from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from reliary import names, windows
-from reliary.model import BurnTier, Composite, Maintenance, Probe, RawRatio, Slo, Stack, Tenant
-from reliary.names import duration
-from reliary.promql import series
-from reliary.routes import FAST, route_of
-from reliary.slo.cost import Cost, cost
-from reliary.slo.detection import HOUR_SECONDS, clears_within, limit
-from reliary.slo.traffic import AtTraffic, Off, Subject, supported_from, switched_off
-from reliary.slo.verdicts import judged
-from reliary.slo.words import (
+from reliary.explaining.cost import Cost, cost
+from reliary.explaining.detection import HOUR_SECONDS, clears_within, limit
+from reliary.explaining.traffic import AtTraffic, Off, Subject, supported_from, switched_off
+from reliary.explaining.verdicts import judged
+from reliary.explaining.words import (
     burn_tiers,
     counts,
     ends,
@@ -32,6 +28,10 @@ from reliary.slo.words import (
     short_window,
     window_words,
 )
+from reliary.model import BurnTier, Composite, Maintenance, Probe, RawRatio, Slo, Stack, Tenant
+from reliary.names import duration
+from reliary.promql import series
+from reliary.routes import FAST, route_of
 
 Origin: TypeAlias = Literal["tenant", "tier", "default"]
 
