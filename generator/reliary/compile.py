@@ -19,7 +19,7 @@ from reliary.proofs import proof_files
 from reliary.routes import alertmanager_file
 from reliary.rulefile import rule_file
 from reliary.runbooks import runbook_files
-from reliary.slo.budgets import budget_file, calendar_file
+from reliary.slo.budgets import budget_file, calendar_file, maintenance_file
 from reliary.slo.proofs import slo_proofs
 from reliary.slo.rules import slo_files
 
@@ -37,6 +37,7 @@ def alerting_rules(stack: Stack, site: Site) -> tuple[RuleFile, ...]:
     files = (
         alerting.alert_file(stack, site),
         calendar_file(stack),
+        maintenance_file(stack),
         *slo_files(stack, site),
         budget_file(stack),
         alerting.cost_file(stack, site),

@@ -89,7 +89,7 @@ def _scopes(stack: Stack, window: Maintenance) -> Iterator[Labels]:
 
 def zones_of(stack: Stack) -> list[str]:
     """The zones by whose clocks windows come again."""
-    return [window.when.zone for window in stack.maintenance if isinstance(window.when, Recurring)]
+    return [window.when.zone for window in stack.maintenance if window.excluded and isinstance(window.when, Recurring)]
 
 
 def masks(stack: Stack, slo: str) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def active(when: Once | Recurring, early_seconds: int = 0, late_seconds: int = L
     if isinstance(when, Once):
         start, end = when.start_seconds - early_seconds, when.end_seconds + late_seconds
         return f"vector(1) and on () (vector(time()) >= {start} < {end})"
-    begun = f"({zones.clock(when.zone)} - {when.start_second - early_seconds})"
+    begun = f"({zones.clock(when.zone, names.MAINTENANCE_CLOCK)} - {when.start_second - early_seconds})"
     lasts = when.lasts_seconds + early_seconds + late_seconds
     on = f"vector(1)\nand on () ({begun} % {DAY} < {lasts})" + _day(when, begun)
     if lasts <= DAY:

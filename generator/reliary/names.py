@@ -56,7 +56,8 @@ SLO_INFO = "slo_info"
 SLO_WINDOW_SECONDS = "slo:window:seconds"
 SLO_WINDOW_ELAPSED = "slo:window_elapsed:ratio"
 MAINTENANCE = "maintenance:active:info"
-LOCAL_TIME = "calendar:local_time:seconds"
+CALENDAR_CLOCK = "calendar:local_time:seconds"
+MAINTENANCE_CLOCK = "maintenance:local_time:seconds"
 CALENDAR = "calendar:period:current"
 
 STATES = ("ok", "burning", "exhausted", "insufficient data", "no data", "excluded")

@@ -108,6 +108,19 @@ def metric_name(selector: str) -> str:
     return str(node.name)
 
 
+def same(one: str, other: str) -> bool:
+    """True when two expressions say the same, selectors also in other words; `{window}` is a duration."""
+    first, second = (promql_parser.parse(text.replace(WINDOW, "5m")) for text in (one, other))
+    if isinstance(first, promql_parser.VectorSelector) and isinstance(second, promql_parser.VectorSelector):
+        return _said(first) == _said(second)
+    return str(first.prettify()) == str(second.prettify())
+
+
+def _said(selector: Any) -> tuple[Any, ...]:
+    matchers = {(each.name, str(each.op), each.value) for each in selector.matchers.matchers}
+    return selector.name, frozenset(matchers)
+
+
 def keeps_label(expr: str, label: str) -> bool:
     """True when every series that a valid expression gives is proven to carry `label`, if the scraped ones do."""
     return _keeps(promql_parser.parse(expr), label) is True

@@ -22,6 +22,10 @@ CONFIDENCE_Z = Decimal("1.645")
 """Standard deviations of a one-sided 95 % margin. Measured against the alternatives: see docs/decisions/001."""
 
 
+FACTOR_DIGITS = 6
+"""31 days in 3 are a third and something: what is written into rules ends somewhere."""
+
+
 @cache
 def burn_tables() -> dict[str, tuple[BurnTier, ...]]:
     """The tables of rules/windows.yml by name, checked like anything that a user writes."""
@@ -66,7 +70,8 @@ def factor(tier: BurnTier, window_seconds: int) -> Decimal:
     """
     if tier.own_factor is not None:
         return tier.own_factor
-    return max(Decimal(1), tier.budget_share * window_seconds / tier.long_seconds).normalize()
+    exact = tier.budget_share * window_seconds / tier.long_seconds
+    return max(Decimal(1), round(exact, FACTOR_DIGITS)).normalize()
 
 
 def budget(objective_percent: Decimal) -> Decimal:

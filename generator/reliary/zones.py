@@ -13,7 +13,6 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from reliary.artifacts import Recording
-from reliary.names import LOCAL_TIME
 from reliary.promql import series
 
 FIRST_YEAR, LAST_YEAR = 2020, 2045
@@ -49,18 +48,21 @@ def known(name: str) -> ZoneInfo:
     return found
 
 
-def clock(name: str) -> str:
-    """PromQL: seconds that a clock of the zone shows, as a vector of one value without labels."""
+def clock(name: str, clocks: str) -> str:
+    """PromQL: seconds that a clock of the zone shows, as a vector of one value without labels.
+
+    `clocks` is the series that `clocks_of` records for the same group of rules.
+    """
     if not _shifts(name)[1]:
         return f"vector({local_time(name)})"
-    return f"sum({series(LOCAL_TIME, ('zone', name))})"
+    return f"sum({series(clocks, ('zone', name))})"
 
 
-def clocks(zones_in_use: Iterable[str]) -> Iterator[Recording]:
+def clocks_of(zones_in_use: Iterable[str], clocks: str) -> Iterator[Recording]:
     """The clocks that `clock` reads, to be evaluated before whatever reads them."""
     for name in sorted(set(zones_in_use)):
         if _shifts(name)[1]:
-            yield Recording(LOCAL_TIME, f"vector({local_time(name)})", (("zone", name),))
+            yield Recording(clocks, f"vector({local_time(name)})", (("zone", name),))
 
 
 def local_time(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from reliary import promql
 from reliary.definitions.queries import events
 from reliary.definitions.root import COST, HEALTH, Root
 from reliary.definitions.shapes import Fields
@@ -26,7 +27,7 @@ def ratio(root: Root, place: Place, row: Fields) -> Ratio | None:
     counted, total = events(root, row, parts[0]), events(root, row, "total")
     if counted is None or total is None:
         return None
-    if "".join(counted.text.split()) == "".join(total.text.split()):
+    if promql.same(counted.text, total.text):
         message = f"`{parts[0]}` and `total` count the same: every event would be {parts[0]}."
         root.faults.add("B132", row.at(parts[0]), message, 'Narrow it by a label, such as {code=~"5.."}.')
         return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import cycle
 
 from reliary import maintenance, names, promql, windows
-from reliary.artifacts import File
-from reliary.model import Calendar, Maintenance, Slo, Stack
-from reliary.promtool import Expectation, Test, test_file
+from reliary.artifacts import File, Labels
+from reliary.model import Calendar, Composite, Maintenance, Slo, Stack
+from reliary.promtool import Expectation, Test, constant, test_file
 from reliary.slo.cases import (
     DAY,
     HOUR,
@@ -27,6 +28,12 @@ from reliary.slo.cases import (
 )
 
 BUDGET_STEP_SECONDS = 900
+PARTS = (
+    (Decimal(900_000), Decimal("0.001"), Decimal("0.2")),
+    (Decimal(10_000), Decimal("0.05"), Decimal("1.5")),
+    (Decimal(250_000), Decimal("0.01"), Decimal(0)),
+)
+"""Events, budget and what is consumed of it, of the parts of a composite."""
 FIRST_SECONDS = 1_767_225_600
 """1 January 2026."""
 
@@ -52,35 +59,51 @@ def _budget_test(stack: Stack, slo: Slo) -> Test:
         for row in _values(stack, slo, end, name, bad / total / share)
     ]
     if slo.calendar is None:
-        bad, total = (sum((both[part] for both in spent.values()), ZERO) for part in (0, 1))
-        over_all = promql.series(names.rolled_up(names.SLO_BUDGET_CONSUMED, "slo"), (names.SLO_LABEL, slo.name))
-        expected.append(_near(over_all, end, bad / total / share, f'{{{names.SLO_LABEL}="{slo.name}"}}'))
+        expected += _rolled_up(slo, end, list(spent.values()), share)
+    expected.append(Expectation(f"count({promql.series(names.burn_rate(300), (stack.tenant_label, 'idle'))})", end, ()))
     expected += _states(stack, slo, end, cases)
-    return Test(
-        f"{slo.name}: budgets are those of the events",
-        SCRAPE_SECONDS,
-        input_series(stack, slo, cases, first + second),
-        tuple(expected),
-    )
+    alerts = tuple((name, constant("1", first + second)) for name in _alerts(stack, slo))
+    series = (*input_series(stack, slo, cases, first + second), *alerts)
+    return Test(f"{slo.name}: budgets are those of the events", SCRAPE_SECONDS, series, tuple(expected))
+
+
+def _alerts(stack: Stack, slo: Slo) -> Iterator[str]:
+    """An alert that fires for the tenant `alerted`, as the rules of the class would have it."""
+    labels = (("alertname", names.SLO_ALERT), ("alertstate", "firing"), (names.SLO_LABEL, slo.name))
+    yield promql.series("ALERTS", *labels, (stack.tenant_label, "alerted"), ("severity", "page"))
+
+
+def _rolled_up(slo: Slo, end: int, spent: list[tuple[Decimal, Decimal]], share: Decimal) -> Iterator[Expectation]:
+    """All tenants together, and those of a tier, which here are the same: by events, not a mean of ratios."""
+    bad, total = (sum((both[part] for both in spent), ZERO) for part in (0, 1))
+    levels: tuple[tuple[str, Labels], ...] = (("slo", ()), ("tier_slo", (("tier", "listed"),)))
+    for level, tier in levels:
+        which = ((names.SLO_LABEL, slo.name), *tier)
+        consumed = promql.series(names.rolled_up(names.SLO_BUDGET_CONSUMED, level), *which)
+        success = promql.series(names.rolled_up(names.SLO_SUCCESS, level), *which)
+        yield _near(consumed, end, bad / total / share, promql.series("", *which))
+        yield _near(f"(1 - {success})", end, bad / total, promql.series("", *which))
 
 
 def _budget_cases(slo: Slo, first: int, second: int) -> Cases:
     share, hardly = windows.budget(slo.default), few(slo)
-    small = VOLUME if hardly else VOLUME / 10
+    small, past = VOLUME if hardly else VOLUME / 10, min(Decimal(1), share * Decimal("1.5"))
     cases = {
-        "half-spent": Case((Phase(first, ZERO, VOLUME), Phase(second, share * small * Decimal("1.5"), small))),
-        "never-an-error": Case((Phase(first + second, ZERO, VOLUME),)),
+        "half-spent": Case((Phase(first, ZERO, VOLUME), Phase(second, past * small, small))),
+        "never-an-error": Case((Phase(first + second, ZERO, VOLUME),), no_errors_series=True),
+        "alerted": Case((Phase(first + second, ZERO, VOLUME),)),
         "exhausted": Case((Phase(first + second, min(Decimal(1), share * 2) * VOLUME, VOLUME),)),
         "vanished": Case((Phase(first + second, ZERO, None),)),
     }
     if not hardly:
-        cases["hardly-seen"] = Case((Phase(first + second, ZERO, Decimal("0.1")),))
+        if share < Decimal("0.5"):
+            cases["hardly-seen"] = Case((Phase(first + second, ZERO, Decimal("0.1")),))
         cases["idle"] = Case((Phase(first + second, ZERO, ZERO),))
     return cases
 
 
 def _states(stack: Stack, slo: Slo, end: int, cases: Cases) -> Iterator[Expectation]:
-    states = {"never-an-error": 0, "vanished": 4, "hardly-seen": 3, "idle": 3}
+    states = {"never-an-error": 0, "vanished": 4, "hardly-seen": 3, "idle": 3, "alerted": 1}
     if slo.calendar is None and not few(slo):
         states["exhausted"] = 2
     for name, state in states.items():
@@ -119,22 +142,28 @@ def _near(series: str, at: int, value: Decimal, labels: str) -> Expectation:
 
 
 def calendar_file(stack: Stack, slo: Slo, calendar: Calendar) -> File | None:
-    """Half a day into a new month or quarter: the outage before it is forgotten, the errors since count."""
+    """Well into a new month or quarter: the outage before it is forgotten, the errors of its first half count."""
     begins, length = _first_period(calendar)
     every = {"month": 2 * HOUR, "quarter": 6 * HOUR}[calendar.unit]
-    end, share = -(-(begins + 12 * HOUR) // every) * every, windows.budget(slo.default)
+    middle, end = (-(-(begins + part * length // 3) // every) * every for part in (1, 2))
+    share, steps = windows.budget(slo.default), end // SCRAPE_SECONDS
     # A 5m rate just after midnight still sees the minutes before it: the outage ends with them to come.
-    before, bad = begins // SCRAPE_SECONDS - 1, min(Decimal(1), share * 4)
-    phases = Phase(before, VOLUME, VOLUME), Phase(end // SCRAPE_SECONDS - before, bad * VOLUME, VOLUME)
+    before, first, bad = begins // SCRAPE_SECONDS - 1, middle // SCRAPE_SECONDS, min(Decimal(1), share * 4)
+    phases = (
+        Phase(before, VOLUME, VOLUME),
+        Phase(first - before, bad * VOLUME, VOLUME),
+        Phase(steps - first, ZERO, VOLUME),
+    )
     which = ((names.SLO_LABEL, slo.name), (stack.tenant_label, "spoilt-before"))
     labels = promql.series("", *which)
+    ratio = bad * (middle - begins) / (end - begins)
     # The share of the whole period's budget: only so much of the period is over.
-    consumed = bad / share * (end - begins) / length
+    consumed = ratio / share * (end - begins) / length
     expected = (
-        _near(f"(1 - {promql.series(names.SLO_SUCCESS, *which)})", end, bad, labels),
+        _near(f"(1 - {promql.series(names.SLO_SUCCESS, *which)})", end, ratio, labels),
         _near(promql.series(names.SLO_BUDGET_CONSUMED, *which), end, consumed, labels),
     )
-    series = input_series(stack, slo, {"spoilt-before": Case(phases)}, end // SCRAPE_SECONDS)
+    series = input_series(stack, slo, {"spoilt-before": Case(phases)}, steps)
     test = Test(f"{slo.name}: a new {calendar.unit} begins with its whole budget", SCRAPE_SECONDS, series, expected)
     about = f"Proof of the {calendar.unit} of {slo.name}, for promtool test rules"
     rules = ["calendar", *topics(stack, slo), "slo-budgets"]
@@ -191,6 +220,29 @@ def _excluded_test(stack: Stack, slo: Slo, window: Maintenance) -> Test:
     return Test(f"{slo.name}: {window.name} leaves out what happens within it", STEP_SECONDS, series, tuple(expected))
 
 
+def composite_file(stack: Stack, composite: Composite) -> File | None:
+    """A busy part and a quiet one: what was allowed and what was bad is added up, ratios are not averaged."""
+    parts = [(name, *figures) for name, figures in zip(composite.of, cycle(PARTS), strict=False)]
+    series: list[tuple[str, str]] = []
+    for name, total, budget, consumed in parts:
+        which = ((names.SLO_LABEL, name), (stack.tenant_label, "both"))
+        rows = ((names.SLO_TOTAL_WINDOW, total), (names.SLO_BUDGET, budget), (names.SLO_BUDGET_CONSUMED, consumed))
+        series += [(promql.series(each, *which), constant(promql.number(value), 10)) for each, value in rows]
+    allowed = sum((total * budget for _, total, budget, _ in parts), ZERO)
+    bad = sum((total * budget * consumed for _, total, budget, consumed in parts), ZERO)
+    every = sum((total for _, total, _, _ in parts), ZERO)
+    which = ((names.SLO_LABEL, composite.name), (stack.tenant_label, "both"))
+    labels = promql.series("", *which)
+    expected = (
+        _near(promql.series(names.SLO_BUDGET_CONSUMED, *which), 300, bad / allowed, labels),
+        _near(promql.series(names.SLO_BUDGET, *which), 300, allowed / every, labels),
+        _near(promql.series(names.SLO_BUDGET_REMAINING, *which), 300, 1 - bad / allowed, labels),
+    )
+    test = Test(f"{composite.name} adds up its parts", STEP_SECONDS, tuple(series), expected)
+    about = f"Proof of {composite.name}, for promtool test rules"
+    return test_file(f"composite-{composite.name}", about, ["slo-budgets"], (), STEP_SECONDS, [test])
+
+
 def window_files(stack: Stack, window: Maintenance) -> Iterator[File | None]:
     """One instant within the first time that a window is on, and one well after it; each is a file of its own,
     since promtool evaluates at multiples of one interval from 1970 on."""
@@ -207,4 +259,4 @@ def window_files(stack: Stack, window: Maintenance) -> Iterator[File | None]:
         samples = (("{}", 1),) if on else ()
         test = Test(f"{window.name} is {name} at {at}", at, (), (Expectation(f"max({chosen})", at, samples),))
         about = f"Proof that {window.name} is {name} when it should be, for promtool test rules"
-        yield test_file(f"maintenance-{window.name}-{name}", about, ["calendar"], (), at, [test])
+        yield test_file(f"maintenance-{window.name}-{name}", about, ["maintenance"], (), at, [test])

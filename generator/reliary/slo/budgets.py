@@ -20,13 +20,23 @@ CONSUMED, TOTAL, BUDGET = names.SLO_BUDGET_CONSUMED, names.SLO_TOTAL_WINDOW, nam
 
 
 def calendar_file(stack: Stack) -> RuleFile | None:
-    """Clocks and planned windows, evaluated with the fast rules that read them; None without SLOs."""
-    used = [slo.calendar.zone for slo in stack.slos if slo.calendar] + maintenance.zones_of(stack)
-    rules = (*zones.clocks(used), *calendars.windows_of(stack), *maintenance.flags(stack))
+    """How long the windows of the SLOs are and how much of them is over; None without SLOs."""
+    used = [slo.calendar.zone for slo in stack.slos if slo.calendar]
+    rules = (*zones.clocks_of(used, names.CALENDAR_CLOCK), *calendars.windows_of(stack))
     if not rules:
         return None
     group = RuleGroup(f"{stack.name}-calendar", stack.evaluation_interval_seconds, rules)
-    return RuleFile(names.rule_file("calendar"), "Windows of the SLOs, and planned maintenance", (group,))
+    return RuleFile(names.rule_file("calendar"), "Windows of the SLOs", (group,))
+
+
+def maintenance_file(stack: Stack) -> RuleFile | None:
+    """Planned windows, evaluated as often as the fast rules that read them; None without any."""
+    flags = tuple(maintenance.flags(stack))
+    if not flags:
+        return None
+    rules = (*zones.clocks_of(maintenance.zones_of(stack), names.MAINTENANCE_CLOCK), *flags)
+    group = RuleGroup(f"{stack.name}-maintenance", stack.evaluation_interval_seconds, rules)
+    return RuleFile(names.rule_file("maintenance"), "Planned windows, while they are on", (group,))
 
 
 def budget_file(stack: Stack) -> RuleFile | None:

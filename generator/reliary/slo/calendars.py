@@ -93,7 +93,7 @@ def _current(calendar: Calendar) -> str:
 
 
 def _local(calendar: Calendar) -> str:
-    return zones.clock(calendar.zone)
+    return zones.clock(calendar.zone, names.CALENDAR_CLOCK)
 
 
 def _number(calendar: Calendar) -> str:

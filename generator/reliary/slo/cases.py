@@ -14,7 +14,8 @@ from reliary.slo import shards
 STEP_SECONDS = 30
 SCRAPE_SECONDS = 300
 """The longest step between two samples of a counter: a 5m rate needs two."""
-VOLUME = Decimal(100_000)
+VOLUME = Decimal(10**9)
+"""Events in a step: so many that a share of them is whole, whatever the objective."""
 ZERO = Decimal(0)
 HOUR, DAY = 3600, 86400
 
@@ -31,13 +32,14 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A tenant of a proof. `late_errors`: the series of bad events appears with the second phase."""
+    """A tenant of a proof. `late_errors`: the series of bad events appears with the second phase; or it never does."""
 
     phases: tuple[Phase, ...]
     tier: str = "listed"
     objective: Decimal | None = None
     fires: bool = False
     late_errors: bool = False
+    no_errors_series: bool = False
 
 
 Cases = dict[str, Case]
@@ -109,7 +111,9 @@ def _series(stack: Stack, slo: Slo, name: str, case: Case) -> list[tuple[str, st
         others = _counter(
             case, bad=pair_.rest_is_total or source.part == "good", good=pair_.rest_is_total or source.part == "bad"
         )
-        return [(pair_.counted, counted), (pair_.rest, others)]
+        all_others = (pair_.rest, others)
+        bare = case.no_errors_series and source.part == "bad"
+        return [all_others] if bare else [(pair_.counted, counted), all_others]
     if isinstance(source, Latency) and not source.native:
         bound = dict(source.by_tier).get(case.tier, source.within_seconds)
         good, every = _counter(case, bad=False, good=True), _counter(case, bad=True, good=True)

@@ -7,6 +7,7 @@ Neither is ever NaN, which one sum over 30 days would keep for 30 days.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from reliary import names, promql
 from reliary.model import Events, Latency, Probe, Ratio, RawRatio, Selector, Slo, Stack
@@ -47,7 +48,8 @@ def errors(stack: Stack, slo: Slo, window_seconds: int, all_events: str) -> str:
 
 def _rate(stack: Stack, events: Events, window_seconds: int) -> str:
     if isinstance(events, Selector):
-        return promql.sum_by([stack.tenant_label], promql.rate(events.text, window_seconds))
+        # A sample that is not a number would make the sum none, and keep it so for the whole window.
+        return f"({promql.sum_by([stack.tenant_label], promql.rate(events.text, window_seconds))} >= 0)"
     counted = events.text.replace(promql.WINDOW, names.duration(window_seconds))
     return f"({promql.sum_by([stack.tenant_label], counted)} >= 0) / {window_seconds}"
 
@@ -79,11 +81,20 @@ def _native(stack: Stack, source: Latency, window_seconds: int) -> str:
 
 def _classic(stack: Stack, source: Latency, window_seconds: int) -> str:
     def within(bound: str) -> str:
-        matcher = f'le=~"{bound}(?:[.]0)?"' if "." not in bound else f'le="{bound}"'
-        bucket = promql.with_matcher(promql.suffixed(source.histogram.text, "_bucket"), matcher)
+        bucket = promql.with_matcher(promql.suffixed(source.histogram.text, "_bucket"), bucket_matcher(Decimal(bound)))
         return _rate(stack, Selector(bucket), window_seconds)
 
     return _by_tier(stack, source, within)
+
+
+def bucket_matcher(bound: Decimal) -> str:
+    """A matcher on `le` for a bound, in the ways that clients write it: `1`, `1.0`; from a million on `1.2096e+06`."""
+    text = number(bound)
+    if bound >= 1_000_000:
+        shown = f"{bound.normalize():e}".split("e")
+        scientific = f"{shown[0].replace('.', '[.]')}e[+]{int(shown[1]):02d}"
+        return f'le=~"{text}(?:[.]0)?|{scientific}"'
+    return f'le="{text}"' if "." in text else f'le=~"{text}(?:[.]0)?"'
 
 
 def _by_tier(stack: Stack, source: Latency, within: Callable[[str], str]) -> str:

@@ -13,10 +13,10 @@ from decimal import Decimal
 
 from reliary import names, promql, windows
 from reliary.artifacts import File
-from reliary.model import BurnTier, Ratio, Slo, Stack
+from reliary.model import BurnTier, Latency, Ratio, Slo, Stack
 from reliary.promtool import Expectation, Test, test_file
 from reliary.proofs import quiet
-from reliary.slo.budgetproofs import budget_file, calendar_file, excluded_file, window_files
+from reliary.slo.budgetproofs import budget_file, calendar_file, composite_file, excluded_file, window_files
 from reliary.slo.cases import (
     SCRAPE_SECONDS,
     STEP_SECONDS,
@@ -40,9 +40,9 @@ def slo_proofs(stack: Stack) -> tuple[File, ...]:
     """`tests/slo-*.yml` and `tests/maintenance-*.yml`."""
     files = [file for slo in stack.slos if not reason(stack, slo) for file in _of_class(stack, slo)]
     planned = [window for window in stack.maintenance if window.excluded]
-    return tuple(
-        file for file in (*files, *(test for window in planned for test in window_files(stack, window))) if file
-    )
+    files += [composite_file(stack, composite) for composite in stack.composites]
+    files += [file for window in planned for file in window_files(stack, window)]
+    return tuple(file for file in files if file is not None)
 
 
 def unproven(stack: Stack) -> tuple[tuple[str, str], ...]:
@@ -82,19 +82,23 @@ def _evaluation(stack: Stack, window_seconds: int) -> int:
 
 
 def _tier_test(stack: Stack, slo: Slo, tier: BurnTier, fastest: bool, step: int, evaluation: int) -> Test:
-    bad = (tier.long_seconds + tier.for_seconds) // step + 600 // step + 2 * evaluation // step
-    calm = (tier.short_seconds + tier.keep_firing_for_seconds + 600) // step + 4 * evaluation // step
-    cases = _burning(stack, slo, tier, bad, calm)
+    # Long enough for a window of calm and a spike after it; then until nothing fires any more.
+    bad = (tier.long_seconds * 5 // 4 + tier.for_seconds + 600 + 2 * evaluation) // step
+    calm = (tier.short_seconds + tier.keep_firing_for_seconds + 600 + 4 * evaluation) // step
+    cases = _burning(slo, tier, bad, calm, step) | _doubtful(slo, tier, bad + calm, step, fastest)
     if fastest:
-        cases |= _doubtful(slo, tier, bad + calm, step) | _unsteady(slo, tier, bad, calm)
-        cases |= _promised(stack, slo, tier, bad, calm)
+        cases |= _unsteady(slo, tier, bad, calm) | _promised(slo, tier, bad, calm)
     end = (bad + calm) * step
     fired, label = tuple(name for name, case in cases.items() if case.fires), stack.tenant_label
     alert = (("alertname", names.SLO_ALERT), ("alertstate", "firing"), ("burn", names.duration(tier.long_seconds)))
-    ever = f"count_over_time({promql.series('ALERTS', *alert)}[{names.duration(end)}])"
+    firing = promql.series("ALERTS", *alert)
+    named = tuple((tenant(stack, name), 1) for name in fired)
+    # The short window has forgotten by then; what still fires is kept from chattering.
+    recovered = bad * step + tier.short_seconds + 600 + 2 * evaluation
     expected = (
-        Expectation(f"count by ({label}) ({ever})", end, tuple((tenant(stack, name), 1) for name in fired)),
-        Expectation(f"count({promql.series('ALERTS', *alert)})", end, ()),
+        Expectation(f"count by ({label}) (count_over_time({firing}[{names.duration(end)}]))", end, named),
+        Expectation(f"count by ({label}) ({firing})", recovered, named if tier.keep_firing_for_seconds else ()),
+        Expectation(f"count({firing})", end, ()),
     )
     name = (
         f"{slo.name}: {tier.severity} over {names.duration(tier.long_seconds)} for {' and '.join(fired)}, and it ends"
@@ -112,25 +116,35 @@ def _past(slo: Slo, limit: Decimal) -> Decimal:
     return Decimal(1) if few(slo) else min(Decimal(1), limit * Decimal("1.3"))
 
 
-def _burning(stack: Stack, slo: Slo, tier: BurnTier, bad: int, calm: int) -> Cases:
+def _burning(slo: Slo, tier: BurnTier, bad: int, calm: int, step: int) -> Cases:
+    """Past the limit, within it, not at all; and far past it for a quarter of the long window, which is too short."""
     limit = _limit(slo, tier)
-    past, below = _past(slo, limit), limit * Decimal("0.9")
-    steady = Phase(bad + calm, ZERO, VOLUME)
+    past, below = max(_past(slo, limit), min(Decimal(1), 3 * limit)), limit * Decimal("0.9")
+    spike = min(Decimal(1), 3 * limit)
+    before, quarter = tier.long_seconds // step, tier.long_seconds // 4 // step
+    rest = bad + calm - before - quarter
     return {
         "burns": Case((Phase(bad, past * VOLUME, VOLUME), Phase(calm, ZERO, VOLUME)), fires=True),
         "below-the-factor": Case((Phase(bad + calm, below * VOLUME, VOLUME),)),
-        "healthy": Case((steady,)),
+        "a-spike": Case(
+            (Phase(before, ZERO, VOLUME), Phase(quarter, spike * VOLUME, VOLUME), Phase(rest, ZERO, VOLUME))
+        ),
+        "healthy": Case((Phase(bad + calm, ZERO, VOLUME),)),
     }
 
 
-def _doubtful(slo: Slo, tier: BurnTier, steps: int, step: int) -> Cases:
-    """Tenants of whom too little is seen for a verdict, and one who has series and no traffic."""
+def _doubtful(slo: Slo, tier: BurnTier, steps: int, step: int, fastest: bool) -> Cases:
+    """Tenants of whom too little is seen for a verdict, and one who has series and no traffic.
+
+    At the long steps of slow tiers a recorded rate sees but a part of the events: there only the fewest are tried.
+    """
     if few(slo):
         return {"no-series": Case((Phase(steps, ZERO, None),))}
     if slo.guard.kind != "margin":
         return {"no-traffic": Case((Phase(steps, ZERO, ZERO),))}
     found = quiet(_limit(slo, tier), tier.long_seconds, step)
-    return {name: Case((Phase(steps, bad, total),)) for name, (bad, total) in found.items()}
+    chosen = found if fastest else {name: found[name] for name in ("no-traffic", "one-bad-request", "one-bad-in-ten")}
+    return {name: Case((Phase(steps, bad, total),)) for name, (bad, total) in chosen.items()}
 
 
 def _unsteady(slo: Slo, tier: BurnTier, bad: int, calm: int) -> Cases:
@@ -154,14 +168,15 @@ def _unsteady(slo: Slo, tier: BurnTier, bad: int, calm: int) -> Cases:
     return cases
 
 
-def _promised(stack: Stack, slo: Slo, tier: BurnTier, bad: int, calm: int) -> Cases:
-    """The same errors for tenants who were promised more, or less, than the default."""
+def _promised(slo: Slo, tier: BurnTier, bad: int, calm: int) -> Cases:
+    """The same for tenants who were promised more, or less, than the default: of their tier, or by themselves."""
     if few(slo):
         return {}
     cases: Cases = {}
     stricter = slo.default + (100 - slo.default) / 2
+    tiers = dict.fromkeys(_tiers(slo), slo.default) | dict(slo.by_tier)
     promises: list[tuple[str, str, Decimal, Decimal | None]] = [
-        (f"of-tier-{name}", name, objective, None) for name, objective in slo.by_tier
+        (f"of-tier-{name}", name, objective, None) for name, objective in tiers.items()
     ]
     promises.append(("with-an-own-objective", "listed", stricter, stricter))
     for name, belongs, objective, own in promises:
@@ -171,3 +186,8 @@ def _promised(stack: Stack, slo: Slo, tier: BurnTier, bad: int, calm: int) -> Ca
             phases = (Phase(bad, part * VOLUME, VOLUME), Phase(calm, ZERO, VOLUME))
             cases[f"{name}-{side}"] = Case(phases, belongs, own, fires=side == "past")
     return cases
+
+
+def _tiers(slo: Slo) -> tuple[str, ...]:
+    """The tiers with a bound of their own."""
+    return tuple(name for name, _ in slo.source.by_tier) if isinstance(slo.source, Latency) else ()
