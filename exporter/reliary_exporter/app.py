@@ -204,8 +204,12 @@ def _client(config: ExporterConfig) -> PrometheusClient:
 def _readiness(unready: str | None) -> Response:
     if unready is None:
         return Response(HTTPStatus.OK, TEXT, b"ready\n")
-    # The reason may quote a server that we do not trust to send whole characters.
-    return Response(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"not ready: {unready}\n".encode(errors="replace"))
+    return Response(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"not ready: {_whole(unready)}\n".encode())
+
+
+def _whole(text: str) -> str:
+    """Text that can be written: half a character, which a server may send as an escape, becomes a question mark."""
+    return text.encode(errors="replace").decode()
 
 
 def _report(activity: Activity, faults: tuple[Fault, ...]) -> None:
@@ -213,6 +217,6 @@ def _report(activity: Activity, faults: tuple[Fault, ...]) -> None:
     if activity.faults == tuple(fault.reason for fault in faults):
         return
     for fault in faults:
-        log.warning("refresh failed (%s): %s", fault.reason, fault.message)
+        log.warning("refresh failed (%s): %s", fault.reason, _whole(fault.message))
     if not faults:
         log.info("refresh succeeded")

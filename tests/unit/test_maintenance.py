@@ -81,7 +81,7 @@ def seen(server: Prometheus, expr: str, start: int, end: int, step: int = 60) ->
         terms = [f"{offset - first} * (time() >= bool {at}) * (time() < bool {until})" for at, until, offset in later]
         return f"vector({' + '.join([f'time() + {first}', *terms])})"
 
-    query = re.sub(r'sum\(calendar:local_time:seconds\{zone="([^"]+)"\}\)', clock, expr)
+    query = re.sub(r'sum\(maintenance:local_time:seconds\{zone="([^"]+)"\}\)', clock, expr)
     values = server.over(query, start, end, step)
     assert set(values.values()) <= {1}
     return set(values)

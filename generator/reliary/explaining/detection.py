@@ -13,7 +13,7 @@ from math import ceil, sqrt
 
 from reliary import windows
 from reliary.model import BurnGuard, BurnTier, Slo, Stack
-from reliary.slo.rules import RATE_SECONDS, SLOW_SECONDS, TILE_SECONDS
+from reliary.slo.rules import EXACT_BELOW_SECONDS, RATE_SECONDS, SLOW_SECONDS, TILE_SECONDS
 
 HOUR_SECONDS = 3600
 _THIRD = Decimal(1) / 3
@@ -85,7 +85,7 @@ def _evaluated(seconds: float, interval: int) -> int:
 
 def _smoothing(slo: Slo, window: int, lag: Lags) -> int:
     """Sums of 5m rates see an event little by little; the raw counters and the 5m rate itself do so at once."""
-    raw = window <= lag.rate_seconds or (slo.exact and window <= windows.FAST_LIMIT_SECONDS)
+    raw = window < EXACT_BELOW_SECONDS or (slo.exact and window <= windows.FAST_LIMIT_SECONDS)
     return 0 if raw else lag.rate_seconds
 
 

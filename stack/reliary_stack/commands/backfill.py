@@ -160,7 +160,7 @@ def _as_json(plan: Plan, commands: list[list[str]], span: Span, output: Path) ->
     content = {
         "start": span.start,
         "end": span.end,
-        "scraped": [read.selector for read in plan.raw],
+        "scraped": sorted({read.selector for read in plan.raw}),
         "stages": stages,
         "left_out": left_out,
     }
