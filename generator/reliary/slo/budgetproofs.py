@@ -142,28 +142,31 @@ def _near(series: str, at: int, value: Decimal, labels: str) -> Expectation:
 
 
 def calendar_file(stack: Stack, slo: Slo, calendar: Calendar) -> File | None:
-    """Well into a new month or quarter: the outage before it is forgotten, the errors of its first half count."""
+    """An outage over the start of a month or quarter, errors for a third of it, then none: what came before is gone."""
     begins, length = _first_period(calendar)
-    every = {"month": 2 * HOUR, "quarter": 6 * HOUR}[calendar.unit]
+    every = {"month": HOUR, "quarter": 6 * HOUR}[calendar.unit]
     middle, end = (-(-(begins + part * length // 3) // every) * every for part in (1, 2))
-    share, steps = windows.budget(slo.default), end // SCRAPE_SECONDS
-    # A 5m rate just after midnight still sees the minutes before it: the outage ends with them to come.
-    before, first, bad = begins // SCRAPE_SECONDS - 1, middle // SCRAPE_SECONDS, min(Decimal(1), share * 4)
+    outage, share = begins + HOUR, windows.budget(slo.default)
+    bad = min(Decimal(1), share * 4)
+    steps = [at // SCRAPE_SECONDS for at in (outage, middle, end)]
     phases = (
-        Phase(before, VOLUME, VOLUME),
-        Phase(first - before, bad * VOLUME, VOLUME),
-        Phase(steps - first, ZERO, VOLUME),
+        Phase(steps[0], VOLUME, VOLUME),
+        Phase(steps[1] - steps[0], bad * VOLUME, VOLUME),
+        Phase(steps[2] - steps[1], ZERO, VOLUME),
     )
+    # What each evaluation since the start sees in the five minutes before it.
+    instants = [at for at in range(0, end + 1, every) if at >= begins]
+    seen = [Decimal(1) if at <= outage else bad if at <= middle else ZERO for at in instants]
+    ratio = sum(seen, ZERO) / len(seen)
     which = ((names.SLO_LABEL, slo.name), (stack.tenant_label, "spoilt-before"))
     labels = promql.series("", *which)
-    ratio = bad * (middle - begins) / (end - begins)
     # The share of the whole period's budget: only so much of the period is over.
     consumed = ratio / share * (end - begins) / length
     expected = (
         _near(f"(1 - {promql.series(names.SLO_SUCCESS, *which)})", end, ratio, labels),
         _near(promql.series(names.SLO_BUDGET_CONSUMED, *which), end, consumed, labels),
     )
-    series = input_series(stack, slo, {"spoilt-before": Case(phases)}, steps)
+    series = input_series(stack, slo, {"spoilt-before": Case(phases)}, steps[2])
     test = Test(f"{slo.name}: a new {calendar.unit} begins with its whole budget", SCRAPE_SECONDS, series, expected)
     about = f"Proof of the {calendar.unit} of {slo.name}, for promtool test rules"
     rules = ["calendar", *topics(stack, slo), "slo-budgets"]

@@ -119,15 +119,21 @@ def _past(slo: Slo, limit: Decimal) -> Decimal:
 def _burning(slo: Slo, tier: BurnTier, bad: int, calm: int, step: int) -> Cases:
     """Past the limit, within it, not at all; and far past it for a quarter of the long window, which is too short."""
     limit = _limit(slo, tier)
-    past, below = max(_past(slo, limit), min(Decimal(1), 3 * limit)), limit * Decimal("0.9")
+    past, below = _past(slo, limit), limit * Decimal("0.9")
     spike = min(Decimal(1), 3 * limit)
+    far = max(past, spike)
     before, quarter = tier.long_seconds // step, tier.long_seconds // 4 // step
     rest = bad + calm - before - quarter
     return {
-        "burns": Case((Phase(bad, past * VOLUME, VOLUME), Phase(calm, ZERO, VOLUME)), fires=True),
+        "burns": Case((Phase(bad, far * VOLUME, VOLUME), Phase(calm, ZERO, VOLUME)), fires=True),
+        "just-past-the-factor": Case((Phase(bad, past * VOLUME, VOLUME), Phase(calm, ZERO, VOLUME)), fires=True),
         "below-the-factor": Case((Phase(bad + calm, below * VOLUME, VOLUME),)),
         "a-spike": Case(
-            (Phase(before, ZERO, VOLUME), Phase(quarter, spike * VOLUME, VOLUME), Phase(rest, ZERO, VOLUME))
+            (
+                Phase(before, ZERO, VOLUME),
+                Phase(quarter, spike * VOLUME, VOLUME),
+                Phase(rest, ZERO, VOLUME),
+            )
         ),
         "healthy": Case((Phase(bad + calm, ZERO, VOLUME),)),
     }
