@@ -1,7 +1,7 @@
 # Two commands do everything: `make up` shows the product, `make test` proves it.
 VENV := .venv
 RELIARY := $(VENV)/bin/reliary
-# Tests side by side: one with servers, one that waits for backfilled blocks, one that computes.
+# Files of tests side by side: those with servers wait more than they compute, and choose free ports.
 WORKERS := 3
 
 .PHONY: help up status down check test lint bench lock clean
@@ -30,7 +30,7 @@ lint: $(VENV)/ready ## Style, types, and which way imports go
 
 test: $(VENV)/ready lint ## Get what the tests need, then run everything
 	scripts/test-servers
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(VENV)/ready ## Print the figures of benchmarks/, about a quarter of an hour
 	$(VENV)/bin/python benchmarks/startup.py
