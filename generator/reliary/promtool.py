@@ -11,7 +11,7 @@ from reliary import names
 from reliary.artifacts import File
 from reliary.yamltext import to_yaml
 
-_ALMOST = Decimal("1e-9")
+ALMOST = Decimal("1e-9")
 """Thirds of an event add up to a little less than one."""
 
 
@@ -89,7 +89,7 @@ def _growing(value: Decimal, growth: Decimal, steps: int, begins: bool) -> Itera
     if growth == int(growth) and first == int(first):
         yield f"{int(first)}+{int(growth)}x{steps - 1}"
     else:
-        yield from (str(int(first + growth * step + _ALMOST)) for step in range(steps))
+        yield from (str(int(first + growth * step + ALMOST)) for step in range(steps))
 
 
 def _row(test: Test) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from reliary import names, promql
 from reliary.model import Latency, Probe, Ratio, Slo, Stack
-from reliary.promtool import Stretch, constant, counter
+from reliary.promtool import ALMOST, Stretch, constant, counter
 from reliary.samples import NoSample, histogram, one_series, pair
 from reliary.slo import shards
 
@@ -128,7 +128,20 @@ def _series(stack: Stack, slo: Slo, name: str, case: Case) -> list[tuple[str, st
 
 def _counter(case: Case, *, bad: bool, good: bool) -> str:
     """A counter of bad events, of good ones or of both."""
+    only = case.phases[0]
+    if len(case.phases) == 1 and only.total is not None and only.total % 1:
+        return _sparse(only.steps, only.bad, only.total, bad, good)
     return counter(*(Stretch(phase.steps, _growth(phase, bad, good), phase.restart) for phase in case.phases))
+
+
+def _sparse(steps: int, bad_growth: Decimal, growth: Decimal, bad: bool, good: bool) -> str:
+    """Less than an event a step: whole events now and then, so that good and bad ones always add up to all."""
+
+    def whole(each: Decimal, step: int) -> int:
+        return int(each * step + ALMOST)
+
+    every = ((whole(bad_growth, step), whole(growth, step)) for step in range(steps))
+    return " ".join(str((lost if bad else 0) + (all_ - lost if good else 0)) for lost, all_ in every)
 
 
 def _growth(phase: Phase, bad: bool, good: bool) -> Decimal | None:
